@@ -1,0 +1,248 @@
+"""A connectome and a specification make a network: neurons become populations, edges projections in CSR."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float, Int
+
+from connectofit.builders.spec import GAIN, ByType, Distance, EdgeRule, ModelSpec, NeuronRule
+from connectofit.builders.values import column_of, tied_values, types_of
+from connectofit.connectome import KINDS, Connectome
+from connectofit.connectome.errors import SettingError, offenders
+from connectofit.sim import Network, Population, Projection, check_network
+
+
+def build(connectome: Connectome, spec: ModelSpec) -> Network:
+    """Build the network that `spec` makes of `connectome`, with the anatomists' ids.
+
+    One population for each neuron rule that claims neurons, one projection for each edge rule and pair of populations
+    that it joins (and, with delays by distance, each delay). Parameters are float64 on the host; weights float32.
+
+    Raises
+    ------
+    SettingError: neurons that no rule or several rules claim; edges that several rules claim, or none where
+        `spec.unclaimed_edges` is "error"; edges of unknown sign; values that are missing or not allowed.
+    UnknownNameError: columns that do not exist.
+    """
+    owner = _neuron_claims(connectome, spec)
+    populations, params, local = [], {}, np.zeros(connectome.n_neurons, np.int64)
+    for k, rule in enumerate(spec.neurons):
+        members = np.flatnonzero(owner == k)
+        if members.size:
+            local[members] = np.arange(members.size)
+            population, values = _population(connectome, rule, members)
+            populations.append(population)
+            params[rule.name] = values
+    claimed, sign = _edge_claims(connectome, spec)
+    count = connectome.count.astype(np.float64)
+    total = np.bincount(connectome.post[claimed >= 0], count[claimed >= 0], minlength=connectome.n_neurons)
+    projections = []
+    for k, edge_rule in enumerate(spec.edges):
+        edges = np.flatnonzero(claimed == k)
+        weight = sign[edges] * _normalised(edge_rule, count[edges], connectome.post[edges], total)
+        delay = _delays(connectome, edge_rule, edges)
+        pre_owner, post_owner = owner[connectome.pre[edges]], owner[connectome.post[edges]]
+        groups = sorted({(int(a), int(b), float(d)) for a, b, d in zip(pre_owner, post_owner, delay, strict=True)})
+        for pre, post, delay_ms in groups:
+            chosen = (pre_owner == pre) & (post_owner == post) & (delay == delay_ms)
+            ends = (spec.neurons[pre].name, spec.neurons[post].name)
+            name = _projection_name(spec, edge_rule, ends, delay_ms)
+            n_pre = int(np.sum(owner == pre))
+            projection, values = _projection(
+                connectome, edge_rule, name, ends, edges[chosen], weight[chosen], local, n_pre, delay_ms
+            )
+            projections.append(projection)
+            params[name] = values
+    net = Network(tuple(populations), tuple(projections), params)
+    check_network(net)
+    return net
+
+
+def _neuron_claims(connectome: Connectome, spec: ModelSpec) -> Int[np.ndarray, " neuron"]:
+    """Which neuron rule claims each neuron; an error unless it is exactly one."""
+    claims = np.zeros((len(spec.neurons), connectome.n_neurons), bool)
+    for k, rule in enumerate(spec.neurons):
+        claims[k, slice(None) if rule.where is None else connectome.select_neurons(rule.where)] = True
+    times = claims.sum(axis=0)
+    if np.any(times == 0):
+        raise SettingError(
+            f"No neuron rule of {spec.name!r} claims neurons {offenders(_ids(connectome, times == 0))}. Every neuron "
+            "has to be claimed by exactly one rule: widen a rule's 'where', add a rule, or select a part of the "
+            "connectome first."
+        )
+    if np.any(times > 1):
+        rules = [rule.name for rule, row in zip(spec.neurons, claims, strict=True) if np.any(row & (times > 1))]
+        raise SettingError(
+            f"Several neuron rules of {spec.name!r} ({', '.join(rules)}) claim neurons "
+            f"{offenders(_ids(connectome, times > 1))}. Every neuron has to be claimed by exactly one: narrow 'where'."
+        )
+    return claims.argmax(axis=0)
+
+
+def _edge_claims(connectome: Connectome, spec: ModelSpec) -> tuple[Int[np.ndarray, " edge"], Int[np.ndarray, " edge"]]:
+    """(rule that claims each edge, -1 for none; its sign)."""
+    claimed = np.full(connectome.n_edges, -1)
+    sign = connectome.sign.astype(np.int64)
+    for k, rule in enumerate(spec.edges):
+        mine = np.zeros(connectome.n_edges, bool)
+        mine[slice(None) if rule.where is None else connectome.select_edges(rule.where)] = True
+        twice = np.flatnonzero(mine & (claimed >= 0))
+        if twice.size:
+            raise SettingError(
+                f"Edge rules {spec.edges[claimed[twice[0]]].name!r} and {rule.name!r} both claim edges "
+                f"{offenders(_edge_names(connectome, twice))}. An edge can have one synapse: narrow their 'where'."
+            )
+        claimed[mine] = k
+        _check_kind(connectome, rule, mine)
+        if rule.synapse_model().positive:
+            sign[mine] = 1
+        unknown = np.flatnonzero(mine & (sign == 0))
+        if unknown.size and rule.unknown_sign == "error":
+            raise SettingError(
+                f"Edge rule {rule.name!r} claims edges of unknown sign: "
+                f"{offenders(_edge_names(connectome, unknown))}. Give the rule unknown_sign = 1, -1 or 'drop', leave "
+                'them out with where = "... and sign != 0", or settle signs when reading the tables.'
+            )
+        if unknown.size and rule.unknown_sign == "drop":
+            claimed[unknown] = -2
+        elif unknown.size:
+            sign[unknown] = int(rule.unknown_sign)
+    nobody = np.flatnonzero(claimed == -1)
+    if nobody.size and spec.unclaimed_edges == "error":
+        raise SettingError(
+            f"No edge rule of {spec.name!r} claims edges {offenders(_edge_names(connectome, nobody))}. Widen a "
+            "rule's 'where', "
+            'add a rule, or set unclaimed_edges = "drop".'
+        )
+    return claimed, sign
+
+
+def _check_kind(connectome: Connectome, rule: EdgeRule, mine: Bool[np.ndarray, " edge"]) -> None:
+    wanted = "electrical" if rule.synapse_model().positive else "chemical"
+    other = np.flatnonzero(mine & (connectome.kind != KINDS.index(wanted)))
+    if other.size:
+        raise SettingError(
+            f"Edge rule {rule.name!r} has a {rule.synapse} synapse, which takes {wanted} edges, and claims edges of "
+            f'the other kind: {offenders(_edge_names(connectome, other))}. Narrow it with where = "kind == '
+            f"'{wanted}'\"."
+        )
+
+
+def _population(
+    connectome: Connectome, rule: NeuronRule, members: Int[np.ndarray, " member"]
+) -> tuple[Population, dict[str, Float[np.ndarray, " type"]]]:
+    where = f"neuron rule {rule.name!r}"
+    table = connectome.neurons.take(pa.array(members))
+    columns = {} if rule.tie_by is None else {rule.tie_by: column_of(table, rule.tie_by, f"tie_by of {where}")}
+    type_index, types = types_of(columns, members.size, where)
+    model = rule.neuron_model()
+    values = {
+        name: tied_values(name, rule.params.get(name), described, table, type_index, types, where)
+        for name, described in model.parameters.items()
+    }
+    ids = tuple(table.column("id").to_pylist())
+    return Population(rule.name, model, ids, type_index, types, table), values
+
+
+def _normalised(
+    rule: EdgeRule,
+    count: Float[np.ndarray, " edge"],
+    post: Int[np.ndarray, " edge"],
+    total: Float[np.ndarray, " neuron"],
+) -> Float[np.ndarray, " edge"]:
+    if rule.normalise == "none":
+        return count
+    sums = total if rule.normalise == "total_post" else np.bincount(post, count, minlength=total.size)
+    # A neuron whose counts are all 0 has weights of 0, not 0 / 0.
+    return count / np.where(sums > 0, sums, 1.0)[post]
+
+
+def _delays(connectome: Connectome, rule: EdgeRule, edges: Int[np.ndarray, " edge"]) -> Float[np.ndarray, " edge"]:
+    """The delay of each edge in ms."""
+    if not isinstance(rule.delay_ms, Distance):
+        return np.full(edges.size, float(rule.delay_ms))
+    spec = rule.delay_ms
+    place = f"the delay of edge rule {rule.name!r}"
+    columns = [column_of(connectome.neurons, name, place) for name in spec.columns]
+    position = np.array([[np.nan if x is None else x for x in column] for column in columns], np.float64).T
+    used = np.zeros(connectome.n_neurons, bool)
+    used[connectome.pre[edges]] = used[connectome.post[edges]] = True
+    lost = used & ~np.isfinite(position).all(axis=1)
+    if lost.any():
+        raise SettingError(
+            f"{place[0].upper()}{place[1:]} needs positions, which neurons {offenders(_ids(connectome, lost))} lack "
+            f"in columns {list(spec.columns)}. Add them, or give the rule a constant delay."
+        )
+    distance_um = np.linalg.norm(position[connectome.pre[edges]] - position[connectome.post[edges]], axis=1)
+    delay = np.maximum(distance_um / spec.velocity_um_per_ms, spec.minimum_ms)
+    steps = np.round(delay / spec.resolution_ms)
+    if rule.synapse_model().spiking:
+        steps = np.maximum(steps, 1)
+    # Rounded so that 3 * 0.1 and 0.3 are one delay.
+    return np.round(steps * spec.resolution_ms, 9)
+
+
+def _projection_name(spec: ModelSpec, rule: EdgeRule, ends: tuple[str, str], delay_ms: float) -> str:
+    name = rule.name if len(spec.neurons) == 1 else f"{rule.name}:{ends[0]}->{ends[1]}"
+    return f"{name}@{delay_ms:g}ms" if isinstance(rule.delay_ms, Distance) else name
+
+
+def _projection(
+    connectome: Connectome,
+    rule: EdgeRule,
+    name: str,
+    ends: tuple[str, str],
+    edges: Int[np.ndarray, " edge"],
+    weight: Float[np.ndarray, " edge"],
+    local: Int[np.ndarray, " neuron"],
+    n_pre: int,
+    delay_ms: float,
+) -> tuple[Projection, dict[str, Float[np.ndarray, " type"]]]:
+    where = f"edge rule {rule.name!r}"
+    synapse = rule.synapse_model()
+    names = {"pre": connectome.pre[edges], "post": connectome.post[edges]}
+    columns: dict[str, list[Any]] = {}
+    for column in rule.tie_columns:
+        end, _, attribute = column.partition(".")
+        found = column_of(connectome.neurons, attribute, f"tie_by of {where}")
+        columns[column] = [found[k] for k in names[end]]
+    table = pa.table({column: pa.array(values) for column, values in columns.items()})
+    if synapse.positive and len(columns) == 2:
+        # A gap junction is one thing seen from two sides: its pair of types has no order.
+        pairs = [sorted(pair) if None not in pair else pair for pair in zip(*columns.values(), strict=True)]
+        columns = {column: [pair[k] for pair in pairs] for k, column in enumerate(columns)}
+    type_index, types = types_of(columns, edges.size, where)
+    if isinstance(rule.gain, ByType):
+        gain = tied_values("gain", rule.gain, GAIN, table, type_index, types, where)
+    else:
+        gain = np.full(len(types), float(rule.gain))
+    pre = local[names["pre"]]
+    order = np.argsort(pre, kind="stable")
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(pre, minlength=n_pre))])
+    projection = Projection(
+        name=name,
+        pre=ends[0],
+        post=ends[1],
+        synapse=synapse,
+        indptr=indptr.astype(np.int32),
+        post_index=local[names["post"]][order].astype(np.int32),
+        base_weight=weight[order].astype(np.float32),
+        type_index=type_index[order],
+        types=types,
+        delay_ms=delay_ms,
+    )
+    described = synapse.parameters
+    values = {k: np.full(1, float(rule.params.get(k, described[k].default))) for k in described}
+    return projection, {"log_gain": np.log(gain), **values}
+
+
+def _ids(connectome: Connectome, chosen: Bool[np.ndarray, " neuron"]) -> list[object]:
+    return [connectome.ids[k] for k in np.flatnonzero(chosen)]
+
+
+def _edge_names(connectome: Connectome, edges: Int[np.ndarray, " edge"]) -> list[str]:
+    ids, pre, post = connectome.ids, connectome.pre, connectome.post
+    return [f"{ids[pre[e]]} -> {ids[post[e]]} ({KINDS[connectome.kind[e]]})" for e in edges]

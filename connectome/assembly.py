@@ -1,0 +1,117 @@
+"""From edges in any order to the sorted, checked arrays of a Connectome."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectofit.connectome.arrays import combine, frozen, take_rows
+from connectofit.connectome.errors import SchemaError, offenders
+from connectofit.connectome.policies import KINDS
+
+_ELECTRICAL = KINDS.index("electrical")
+
+
+def assemble(
+    neurons: pa.Table,
+    pre: np.ndarray,
+    post: np.ndarray,
+    count: np.ndarray,
+    kind: np.ndarray | None,
+    sign: np.ndarray | None,
+    edge_columns: pa.Table | None,
+) -> dict[str, Any]:
+    """The fields of a Connectome, edges sorted by (pre, post, kind); see `Connectome.from_edges`."""
+    neurons = neurons.combine_chunks()
+    ids = _check_neurons(neurons)
+    n, e = len(ids), len(pre)
+    kind = np.zeros(e, np.int8) if kind is None else np.asarray(kind)
+    sign = np.zeros(e, np.int8) if sign is None else np.asarray(sign)
+    count = as_counts(np.asarray(count))
+    lengths = {"pre": e, "post": len(post), "count": len(count), "kind": len(kind), "sign": len(sign)}
+    if edge_columns is not None and edge_columns.num_columns:
+        lengths["edge_columns"] = edge_columns.num_rows
+    if len(set(lengths.values())) > 1:
+        raise SchemaError(f"All columns of the edges must have the same length; they have {lengths}.")
+    for name, values, low, high in (
+        ("pre", pre, 0, n - 1),
+        ("post", post, 0, n - 1),
+        ("kind", kind, 0, 1),
+        ("sign", sign, -1, 1),
+    ):
+        bad = np.flatnonzero((np.asarray(values) < low) | (np.asarray(values) > high))
+        if len(bad):
+            found = [f"{values[i]} (edge {i})" for i in bad[:5]]
+            raise SchemaError(
+                f"{name} must lie between {low} and {high}; found {', '.join(found)} ({len(bad)} in all)."
+            )
+    pre, post, kind, sign = (np.asarray(v, t) for v, t in ((pre, "i4"), (post, "i4"), (kind, "i1"), (sign, "i1")))
+    key = (pre.astype(np.int64) * n + post) * len(KINDS) + kind
+    order = np.argsort(key, kind="stable")
+    fields = {"post": post[order], "count": count[order], "kind": kind[order], "sign": sign[order]}
+    pre = pre[order]
+    _check_edges(ids, pre, key[order], n=n, **fields)
+    return {
+        "neurons": neurons,
+        "indptr": frozen(np.searchsorted(pre, np.arange(n + 1)).astype(np.int64)),
+        "edge_columns": pa.table({}) if edge_columns is None else take_rows(edge_columns, order),
+        **{name: frozen(values) for name, values in fields.items()},
+    }
+
+
+def as_counts(values: np.ndarray) -> np.ndarray:
+    """Counts as int32 where they are integers that fit, else as float64; `SchemaError` if not finite or negative."""
+    if values.dtype == bool or not np.issubdtype(values.dtype, np.number):
+        raise SchemaError(f"Counts must be numbers; they are {values.dtype}.")
+    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+    if len(bad):
+        found = [f"{values[i]} (edge {i})" for i in bad[:5]]
+        raise SchemaError(f"Counts must be finite and not negative; found {', '.join(found)} ({len(bad)} in all).")
+    whole = np.issubdtype(values.dtype, np.integer) and values.max(initial=0) <= np.iinfo(np.int32).max
+    return values.astype(np.int32 if whole else np.float64)
+
+
+def _check_neurons(neurons: pa.Table) -> pa.Array:
+    if not neurons.column_names or neurons.column_names[0] != "id":
+        raise SchemaError(f"The first column of neurons must be 'id'; the columns are {neurons.column_names}.")
+    ids = combine(neurons.column("id"))
+    if ids.type not in (pa.string(), pa.int64()) or ids.null_count:
+        raise SchemaError(f"Neuron ids must be string or int64 without missing ones; they are {ids.type}.")
+    if pc.count_distinct(ids).as_py() != len(ids):
+        counts = ids.value_counts()
+        repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
+        raise SchemaError(f"Neuron ids must be unique; repeated: {offenders(repeated)}.")
+    return ids
+
+
+def _check_edges(
+    ids: pa.Array,
+    pre: np.ndarray,
+    key: np.ndarray,
+    *,
+    n: int,
+    post: np.ndarray,
+    count: np.ndarray,
+    kind: np.ndarray,
+    **_: Any,
+) -> None:
+    def named(edges: np.ndarray) -> str:
+        shown = [f"{ids[int(pre[i])]} -> {ids[int(post[i])]}" for i in edges[:5]]
+        return f"{', '.join(shown)}{', ...' if len(edges) > 5 else ''} ({len(edges)} in all)"
+
+    same = np.flatnonzero(np.diff(key) == 0)
+    if len(same):
+        raise SchemaError(f"Two edges have the same pre, post and kind: {named(same)}. Merge them first.")
+    gap = np.flatnonzero(kind == _ELECTRICAL)
+    there = pre[gap].astype(np.int64) * n + post[gap]  # ascending, as the edges are sorted
+    reverse = post[gap].astype(np.int64) * n + pre[gap]
+    place = np.minimum(np.searchsorted(there, reverse), max(len(gap) - 1, 0))
+    unpaired = gap[(there[place] != reverse) | (count[gap][place] != count[gap])] if len(gap) else gap
+    if len(unpaired):
+        raise SchemaError(
+            f"A gap junction stands in both directions with equal counts, but these electrical edges do not: "
+            f"{named(unpaired)}. read_connectome completes them by its policy electrical_pairs."
+        )

@@ -1,0 +1,289 @@
+"""Fitting a network to data by gradients through its dynamics: several starts at once, early stopping, checkpoints.
+
+The loss is the negative log-posterior per row of data,
+
+    L(theta) = [ sum over objectives of weight * sum over training rows of nll  +  -log prior(theta) ] / number of training rows
+
+minimised by Adam (Kingma & Ba 2015) with a cosine schedule. Rows that are held out are taken out of the objectives
+before anything is computed. A validation part, cut by group from what remains, decides at which step each start
+stops and which start is best; it gives no gradient.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pandas as pd
+from jaxtyping import Array, Bool, Float
+
+from connectofit.connectome.errors import DivergedError, SettingError, unknown_name
+from connectofit.fit.checkpoint import read_checkpoint, write_checkpoint
+from connectofit.fit.folds import validation_part
+from connectofit.fit.objectives import Objective
+from connectofit.fit.parameters import Parameters
+from connectofit.sim import Network
+
+Tree = Any
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a fit descends.
+
+    steps: at most. learning_rate: at the start of the cosine schedule. patience: a start stops when its validation
+    loss has not improved for that many steps. interval: steps between checkpoints and checks of patience.
+    """
+
+    steps: int = 120
+    learning_rate: float = 0.1
+    patience: int = 40
+    interval: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "patience", "interval"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise SettingError(f"{name} of a fit has to be a whole number, 1 or more; found {value!r}.")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise SettingError(f"learning_rate has to be above 0; found {self.learning_rate!r}.")
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """A fitted network with how it was reached. `network` and `readouts` are those of the best step of the best start.
+
+    history: one row per start and step: start, step, training, validation (loss per row). starts: one row per start:
+    its best step, its losses there, and why it ended ("steps", "patience" or "diverged").
+    """
+
+    network: Network
+    readouts: Mapping[str, Mapping[str, Array]]
+    history: pd.DataFrame
+    starts: pd.DataFrame
+    best_start: int
+    seed: int
+
+    def predict(self, name: str, objective: Objective) -> np.ndarray:
+        """The best model's predictions for the rows of `objective`, which may be rows that the fit never saw."""
+        if name not in self.readouts:
+            raise unknown_name("objective", name, self.readouts)
+        return np.asarray(_predict(self.network, objective, dict(self.readouts[name])))
+
+
+@jax.jit
+def _predict(net: Network, objective: Objective, readout: Mapping[str, Array]) -> Array:
+    return objective.predict(net, dict(readout))
+
+
+def fit_network(
+    net: Network,
+    objectives: Mapping[str, Objective],
+    *,
+    free: Parameters,
+    weights: Mapping[str, float] | None = None,
+    hold_out: Mapping[str, Bool[np.ndarray, "row"]] | None = None,
+    validation: Mapping[str, float] | None = None,
+    seed: int = 0,
+    starts: int = 3,
+    schedule: Schedule = Schedule(),
+    checkpoint: Path | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> FitResult:
+    """Fit a network's free parameters, and the readouts of its objectives, to data.
+
+    Parameters
+    ----------
+    net: where to start from; it is not changed.
+    objectives: data with their likelihoods, by name.
+    free: the network's free parameters with their priors.
+    weights: how often each row of an objective counts; 1 where left out.
+    hold_out: {objective: mask}, rows that the fit must not see.
+    validation: {objective: fraction of its groups} to stop early on; without it every start runs all steps and the
+    last one counts.
+    seed: of the starts and of the validation part. starts: how many, run together.
+    checkpoint: a file to resume from; it is written every `schedule.interval` steps and belongs to these very
+    arguments.
+    progress: called with the number of steps done since the last call.
+
+    Raises
+    ------
+    UnknownNameError, SettingError: names and settings that do not fit. DivergedError: if no start stays finite.
+    """
+    weights, hold_out, validation = dict(weights or {}), dict(hold_out or {}), dict(validation or {})
+    for what, given in (("weights", weights), ("hold_out", hold_out), ("validation", validation)):
+        for name in given:
+            if name not in objectives:
+                raise unknown_name("objective", name, objectives, what)
+    if isinstance(starts, bool) or not isinstance(starts, int) or starts < 1:
+        raise SettingError(f"starts has to be a whole number, 1 or more; found {starts!r}.")
+    free.check(net)
+    seen = {n: o.subset(~np.asarray(hold_out[n], bool)) if n in hold_out else o for n, o in objectives.items()}
+    train, valid = {}, {}
+    for k, (name, objective) in enumerate(seen.items()):
+        part = np.zeros(objective.n_rows, bool)
+        if name in validation:
+            part = validation_part(np.asarray(objective.group).tolist(), validation[name], seed + 1000 * k)
+        train[name] = jnp.asarray(weights.get(name, 1.0) * ~part, jnp.float32)
+        valid[name] = jnp.asarray(weights.get(name, 1.0) * part, jnp.float32)
+    rows = float(sum(float((np.asarray(w) > 0).sum()) for w in train.values()))
+
+    optimiser = optax.adam(optax.cosine_decay_schedule(schedule.learning_rate, schedule.steps))
+    keys = jax.random.split(jax.random.key(seed), starts)
+    values = jax.vmap(lambda key: {"free": free.initial(net, key)})(keys)
+    readouts = {n: o.initial() for n, o in seen.items()}
+    values["readout"] = jax.tree.map(lambda a: jnp.broadcast_to(a, (starts, *jnp.shape(a))), readouts)
+    carry = {
+        "values": values,
+        "optimiser": jax.vmap(optimiser.init)(values),
+        "best": values,
+        "best_loss": jnp.full(starts, jnp.inf),
+        "best_step": jnp.zeros(starts, jnp.int32),
+        "since": jnp.zeros(starts, jnp.int32),
+    }
+    done, losses = 0, np.zeros((0, 2, starts), np.float32)
+    identity = _identity(net, seen, train, valid, free, schedule, seed, starts)
+    if checkpoint is not None and checkpoint.exists():
+        done, carry, losses = read_checkpoint(checkpoint, identity, carry)
+        if progress is not None:
+            progress(done)
+    has_validation = any(np.asarray(w).any() for w in valid.values())
+    while done < schedule.steps:
+        n_steps = min(schedule.interval, schedule.steps - done)
+        carry, more = _advance(
+            net, seen, train, valid, rows, carry, jnp.asarray(done), free, schedule, n_steps, has_validation
+        )
+        losses = np.concatenate([losses, np.asarray(more)])
+        done += n_steps
+        if progress is not None:
+            progress(n_steps)
+        if checkpoint is not None:
+            write_checkpoint(checkpoint, identity, done, carry, losses)
+        finite = np.isfinite(np.asarray(carry["best_loss"]))
+        if not finite.any():
+            raise DivergedError(
+                f"The fit diverged: none of its {starts} starts had a finite loss within {done} steps. Lower the learning "
+                f"rate ({schedule.learning_rate}), or start from smaller gains."
+            )
+        if has_validation and bool((np.asarray(carry["since"]) >= schedule.patience).all()):
+            break
+    return _result(net, free, carry, losses, seed, done, schedule)
+
+
+@partial(jax.jit, static_argnames=("free", "schedule", "n_steps", "has_validation"))
+def _advance(
+    net: Network,
+    objectives: Mapping[str, Objective],
+    train: Mapping[str, Float[Array, "row"]],
+    valid: Mapping[str, Float[Array, "row"]],
+    rows: float,
+    carry: Tree,
+    done: Array,
+    free: Parameters,
+    schedule: Schedule,
+    n_steps: int,
+    has_validation: bool,
+) -> tuple[Tree, Float[Array, "step loss start"]]:
+    """`n_steps` steps of all starts, and the losses before each of them."""
+    optimiser = optax.adam(optax.cosine_decay_schedule(schedule.learning_rate, schedule.steps))
+
+    def loss(values: Tree) -> tuple[Array, Array]:
+        fitted = free.apply(net, values["free"])
+        total, held, n_held = free.penalty(values["free"]), jnp.zeros(()), jnp.zeros(())
+        for name, objective in objectives.items():
+            readout = values["readout"][name]
+            nll = objective.loss(objective.predict(fitted, readout))
+            total += jnp.sum(train[name] * nll) + objective.penalty(readout)
+            held += jnp.sum(valid[name] * nll)
+            n_held += jnp.sum(valid[name] > 0)
+        return total / rows, held / jnp.maximum(n_held, 1)
+
+    def one(state: Tree, step: Array) -> tuple[Tree, Array]:
+        (training, validation), gradient = jax.value_and_grad(loss, has_aux=True)(state["values"])
+        watched = validation if has_validation else training
+        running = state["since"] < schedule.patience if has_validation else jnp.asarray(True)
+        # Without a validation part the last finite step counts, as in plain descent.
+        better = jnp.isfinite(watched) & running
+        if has_validation:
+            better &= watched < state["best_loss"]
+        updates, optimiser_state = optimiser.update(gradient, state["optimiser"], state["values"])
+        new = optax.apply_updates(state["values"], updates)
+
+        def keep(yes: Array, a: Tree, b: Tree) -> Tree:
+            return jax.tree.map(lambda x, y: jnp.where(yes, x, y), a, b)
+
+        state = {
+            "values": keep(running, new, state["values"]),
+            "optimiser": keep(running, optimiser_state, state["optimiser"]),
+            "best": keep(better, state["values"], state["best"]),
+            "best_loss": jnp.where(better, watched, state["best_loss"]),
+            "best_step": jnp.where(better, step, state["best_step"]),
+            "since": jnp.where(better, 0, state["since"] + 1),
+        }
+        return state, jnp.stack([training, validation])
+
+    def step(state: Tree, k: Array) -> tuple[Tree, Array]:
+        state, out = jax.vmap(one, in_axes=(0, None), out_axes=(0, 1))(state, k)
+        return state, out
+
+    return jax.lax.scan(step, carry, done + jnp.arange(n_steps, dtype=jnp.int32))
+
+
+def _result(
+    net: Network, free: Parameters, carry: Tree, losses: np.ndarray, seed: int, done: int, schedule: Schedule
+) -> FitResult:
+    best_loss = np.asarray(carry["best_loss"])
+    best = int(np.argmin(np.where(np.isfinite(best_loss), best_loss, np.inf)))
+    chosen = jax.tree.map(lambda a: a[best], carry["best"])
+    n_steps, _, n_starts = losses.shape
+    history = pd.DataFrame(
+        {
+            "start": np.tile(np.arange(n_starts), n_steps),
+            "step": np.repeat(np.arange(n_steps), n_starts),
+            "training": losses[:, 0].ravel(),
+            "validation": losses[:, 1].ravel(),
+        }
+    )
+    since, best_step = np.asarray(carry["since"]), np.asarray(carry["best_step"])
+    ended = np.where(~np.isfinite(losses[-1, 0]), "diverged", np.where(since >= schedule.patience, "patience", "steps"))
+    starts = pd.DataFrame(
+        {
+            "start": np.arange(n_starts),
+            "best_step": best_step,
+            "training": losses[best_step, 0, np.arange(n_starts)],
+            "validation": losses[best_step, 1, np.arange(n_starts)],
+            "ended": ended,
+        }
+    )
+    return FitResult(free.apply(net, chosen["free"]), chosen["readout"], history, starts, best, seed)
+
+
+def _identity(
+    net: Network,
+    objectives: Mapping[str, Objective],
+    train: Mapping[str, Array],
+    valid: Mapping[str, Array],
+    free: Parameters,
+    schedule: Schedule,
+    seed: int,
+    starts: int,
+) -> str:
+    """A digest of all that the course of a fit depends on: a checkpoint of another fit must not be resumed."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps([repr(free), repr(schedule), seed, starts, jax.__version__]).encode())
+    for leaf in jax.tree.leaves((net, dict(objectives), dict(train), dict(valid))):
+        array = np.asarray(leaf)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(str(jax.tree.structure(dict(objectives))).encode())
+    return digest.hexdigest()

@@ -1,0 +1,110 @@
+"""The command line: ``connectofit run | recipes | validate | export``.
+
+Exit codes: 0 done, 1 the run failed (an error in the program, or interrupted), 2 bad input (one message, no traceback).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from connectofit.connectome import read_connectome
+from connectofit.connectome.errors import ConnectofitError, SettingError
+from connectofit.pipelines.bundle import load_model
+from connectofit.pipelines.config import parse_assignment
+from connectofit.pipelines.export import FORMATS, export
+from connectofit.pipelines.pipeline import Pipeline, recipes
+
+
+class _Group(click.Group):
+    """Turns the package's errors into one message and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except ConnectofitError as error:
+            notes = getattr(error, "__notes__", [])
+            click.echo(" ".join([f"Error: {error}", *notes]), err=True)
+            ctx.exit(2)
+
+
+class _LogHandler(logging.Handler):
+    """Writes log lines to standard error without tearing a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="connectofit")
+def main() -> None:
+    """From connectome tables to fitted, runnable, exportable models of neurons and networks."""
+    logger = logging.getLogger("connectofit")
+    if not any(isinstance(handler, _LogHandler) for handler in logger.handlers):
+        handler = _LogHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+@main.command()
+@click.argument("recipe")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; by default runs/<name of the recipe>.")
+@click.option("--until", metavar="STAGE", help="Stop after this stage.")
+@click.option("--set", "assignments", metavar="A.B=VALUE", multiple=True, help="Override a setting; the value is TOML.")
+@click.option("--demo", is_flag=True, help="Lay the recipe's shorter demo settings over the full ones.")
+@click.option("--quiet", is_flag=True, help="No progress bars and no lines about stages.")
+def run(recipe: str, out: Path | None, until: str | None, assignments: Sequence[str], demo: bool, quiet: bool) -> None:
+    """Run RECIPE: the name of one that ships with the package (see `connectofit recipes`), or a TOML file.
+
+    A stage whose inputs, settings and code are unchanged is not run again; a run that was killed resumes.
+    """
+    if quiet:
+        logging.getLogger("connectofit").setLevel(logging.WARNING)
+    pipeline = Pipeline.load(recipe, dict(parse_assignment(text) for text in assignments), demo=demo)
+    result = pipeline.run(out, until=until, progress=not quiet)
+    if pipeline.summary is not None:
+        click.echo(pipeline.summary(result))
+
+
+@main.command(name="recipes")
+def list_recipes() -> None:
+    """List the recipes that ship with the package."""
+    for name, title in recipes().items():
+        click.echo(f"{name:<12} {title}")
+
+
+@main.command()
+@click.argument("edges", type=click.Path(path_type=Path))
+@click.argument("neurons", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--columns",
+    metavar="NAME=COLUMN",
+    multiple=True,
+    help="Which column of your tables is which, for example --columns pre=source --columns count=weight.",
+)
+@click.option("--id-type", type=click.Choice(["string", "int64"]), help="Type of the neurons' ids; never guessed.")
+def validate(edges: Path, neurons: Path | None, columns: Sequence[str], id_type: str | None) -> None:
+    """Read connectome tables, EDGES and optionally NEURONS (CSV or Parquet), and say what is wrong with them."""
+    named = {}
+    for text in (part for given in columns for part in given.split(",")):
+        name, equals, column = text.partition("=")
+        if not equals or not name.strip() or not column.strip():
+            raise SettingError(f"--columns expects NAME=COLUMN, for example pre=source; found {text!r}.")
+        named[name.strip()] = column.strip()
+    _, report = read_connectome(edges=edges, neurons=neurons, columns=named or None, id_type=id_type)
+    click.echo(str(report))
+
+
+@main.command(name="export")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--format", "format_", type=click.Choice(FORMATS), required=True, help="What to write.")
+def export_command(bundle: Path, path: Path, format_: str) -> None:
+    """Write the model in BUNDLE (a folder that a run exported) to PATH in another format."""
+    click.echo(f"Written: {export(load_model(bundle), path, format=format_)}")

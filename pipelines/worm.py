@@ -1,0 +1,75 @@
+"""The recipe `worm`: from the tables of *C. elegans* to a fitted, scored, exported model and its report."""
+
+from __future__ import annotations
+
+from connectofit.pipelines.report import TEMPLATE
+from connectofit.pipelines.run import RunResult
+from connectofit.pipelines.scores import score_table
+from connectofit.pipelines.stage import Stage
+from connectofit.pipelines.worm_report import write_report
+from connectofit.pipelines.worm_settings import BuildSettings, ExportSettings, ImportSettings, SimulateSettings
+from connectofit.pipelines.worm_stages import (
+    build_files,
+    build_network,
+    export_model,
+    import_connectome,
+    import_files,
+    simulate_network,
+)
+
+STAGES = (
+    Stage(
+        "import",
+        import_connectome,
+        settings=ImportSettings,
+        files=import_files,
+        outputs=("connectome/*", "validation.json"),
+    ),
+    Stage(
+        "build",
+        build_network,
+        settings=BuildSettings,
+        files=build_files,
+        inputs=("import",),
+        outputs=("spec.toml", "network.json"),
+    ),
+    Stage(
+        "simulate",
+        simulate_network,
+        settings=SimulateSettings,
+        inputs=("import", "build"),
+        outputs=("traces.parquet", "protocol.json"),
+    ),
+)
+
+EXPORT = Stage(
+    "export",
+    export_model,
+    settings=ExportSettings,
+    inputs=("import", "build", "fit"),
+    outputs=("model/*", "*"),
+    documents_run=True,
+)
+
+REPORT = Stage(
+    "report",
+    write_report,
+    inputs=("import", "build", "simulate", "fit", "evaluate"),
+    outputs=("report.html",),
+    files=lambda _: {"template": TEMPLATE},
+    documents_run=True,
+)
+
+
+def summary(result: RunResult) -> str:
+    """The last lines of a run: the table of scores, and where the report and the model are."""
+    done = {stage.name for stage in result.stages}
+    lines = []
+    if "evaluate" in done:
+        lines += [str(score_table(result.path("evaluate"))), ""]
+    if "report" in done:
+        lines.append(f"Report: {result.path('report', 'report.html')}")
+    if "export" in done:
+        lines.append(f"Model:  {result.path('export', 'model')}")
+    lines.append(f"Run:    {result.folder} (up to stage {result.stages[-1].name!r})")
+    return "\n".join(lines)

@@ -1,0 +1,256 @@
+"""The worm recipe's report: what its stages wrote, as sections of text, tables and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import tomli_w
+
+from connectofit.connectome import KINDS, Connectome, ValidationReport
+from connectofit.data import celegans_paths, citations, licence
+from connectofit.pipelines import figures
+from connectofit.pipelines.keys import file_digest
+from connectofit.pipelines.report import Picture, Section, Table, Text, picture, render
+from connectofit.pipelines.scores import MODELS, SCORES, score_table
+from connectofit.pipelines.stage import StageContext
+
+METHOD = (
+    "Method: after Wang et al. 2024, A Differentiable Approach to Multi-scale Brain Modeling, arXiv 2406.19708 "
+    "(connectome-constrained networks, fitted by gradients). Graded neurons: Kunert, Shlizerman & Kutz 2014, Phys. "
+    "Rev. E 89:052805. Rewiring controls: degree-preserving edge swaps, Maslov & Sneppen 2002, Science 296:910."
+)
+
+_MEANING = {
+    "auroc": "Does the model rank the significant responses (q < 0.05) first? Over all pairs of neurons.",
+    "auroc_within": "The same within each stimulated neuron, then averaged over these.",
+    "spearman": "Rank correlation of the predicted with the measured response |dF/F|, over all pairs.",
+    "spearman_within": "The same within each stimulated neuron, then averaged over these.",
+}
+
+
+def write_report(context: StageContext) -> None:
+    """The function of the stage `report`: everything the other stages wrote, as ``report.html``."""
+    folders, provenance = context.inputs, context.provenance
+    connectome = Connectome.read(folders["import"] / "connectome")
+    lead: list[Text | Table] = [
+        Text(
+            f"Recipe {provenance['recipe']}: from connectome tables to a fitted network model, scored on neurons "
+            "that were held out of the fit, beside the controls that a connectome has to beat."
+        ),
+        _scores(folders["evaluate"], provenance),
+    ]
+    parts: list[tuple[str, Callable[[], list[Text | Table | Picture]]]] = [
+        ("Data validation", lambda: _validation(folders["import"])),
+        ("Network", lambda: _network(folders["build"], connectome)),
+        ("Simulated activity", lambda: _activity(folders["simulate"])),
+        ("Course of the fit", lambda: _course(folders["fit"])),
+        ("Held-out scores", lambda: _dots(folders["evaluate"], provenance)),
+        ("Behaviour", lambda: _assays(folders["fit"])),
+        ("Cost of each stage", lambda: _cost(context)),
+        ("Provenance and citations", lambda: _provenance(provenance)),
+    ]
+    sections = []
+    with context.bar(len(parts), "report", unit="section") as bar:
+        for title, blocks in parts:
+            sections.append(Section(title, blocks()))
+            bar.update()
+    title = f"Connectome to fitted model: {connectome.n_neurons} neurons, {connectome.n_edges} edges"
+    (context.out / "report.html").write_text(render(title, lead, sections), encoding="utf-8")
+
+
+def _validation(folder: Path) -> list[Text | Table | Picture]:
+    report = ValidationReport.from_json((folder / "validation.json").read_text(encoding="utf-8"))
+    sizes = Table(
+        "Rows read and kept",
+        ("table", "source", "rows read", "rows kept"),
+        [(t, report.source.get(t, ""), f"{n:,}", f"{report.rows_kept[t]:,}") for t, n in report.rows_in.items()],
+        numeric=(2, 3),
+    )
+    rows = []
+    for f in report.findings:
+        examples = "; ".join(f"{row}: {value}" for row, value in f.examples)
+        rule = f"{f.table}: {f.rule}".replace("_", " ")
+        rows.append((f.severity, rule, f"{f.count:,}", f.message, f.policy, examples))
+    findings = Table(
+        "Findings, and the policy that handled each. Examples are row: value; the data rows count from 1.",
+        ("severity", "rule", "count", "what", "policy", "examples"),
+        rows,
+        numeric=(2,),
+    )
+    return [sizes, findings]
+
+
+def _network(folder: Path, connectome: Connectome) -> list[Text | Table | Picture]:
+    network = json.loads((folder / "network.json").read_text(encoding="utf-8"))
+    populations = Table(
+        "Populations",
+        ("name", "model", "neurons", "types"),
+        [(p["name"], p["model"], p["neurons"], p["types"]) for p in network["populations"]],
+        numeric=(2, 3),
+    )
+    projections = Table(
+        "Projections",
+        ("name", "from", "to", "synapse", "edges", "types"),
+        [(p["name"], p["pre"], p["post"], p["synapse"], p["edges"], p["types"]) for p in network["projections"]],
+        numeric=(4, 5),
+    )
+    order = _order(connectome)
+    pictures = []
+    for code, kind in enumerate(KINDS):
+        chosen = connectome.kind == code
+        sign = connectome.sign[chosen] if kind == "chemical" else np.ones(int(chosen.sum()))
+        pre, post = order[connectome.pre[chosen]], order[connectome.post[chosen]]
+        figure = figures.adjacency(pre, post, sign * connectome.count[chosen], connectome.n_neurons, kind)
+        up, down, none = (int((sign == value).sum()) for value in (1, -1, 0))
+        said = f"{up} excite (blue), {down} inhibit (red), {none} have no sign and are left white"
+        alt = (
+            f"Adjacency matrix of {connectome.n_neurons} neurons with {int(chosen.sum())} {kind} edges"
+            f"{': ' + said if kind == 'chemical' else ', symmetric about the diagonal'}."
+        )
+        pictures.append(picture(figure, alt, f"{kind.capitalize()} edges, neurons sorted by type and class."))
+    return [populations, projections, *pictures]
+
+
+def _order(connectome: Connectome) -> np.ndarray:
+    """The place of each neuron [n] when sorted by class, then id."""
+    columns = [c for c in ("cell_type", "cell_class") if c in connectome.neurons.column_names]
+    frame = pd.DataFrame({c: connectome.column(c) for c in columns} | {"id": list(connectome.ids)})
+    ranked = frame.sort_values([*columns, "id"], na_position="last", kind="stable").index.to_numpy()
+    place = np.empty(len(ranked), np.int64)
+    place[ranked] = np.arange(len(ranked))
+    return place
+
+
+def _activity(folder: Path) -> list[Text | Table | Picture]:
+    protocol = json.loads((folder / "protocol.json").read_text(encoding="utf-8"))
+    table = pq.read_table(folder / "traces.parquet", columns=["t_ms", *map(str, protocol["shown"])])
+    t_ms = table.column("t_ms").to_numpy()
+    names = [name for name in table.column_names if name != "t_ms"]
+    values = np.column_stack([table.column(name).to_numpy() for name in names])
+    window = (float(protocol["start_ms"]), float(protocol["stop_ms"]))
+    stimulated = ", ".join(map(str, protocol["stimulated"]))
+    last = {name: float(values[np.searchsorted(t_ms, window[1], "right") - 1, i]) for i, name in enumerate(names)}
+    at_end = ", ".join(f"{name} {value:.3g}" for name, value in last.items())
+    alt = (
+        f"Traces of {len(names)} neurons over {t_ms[-1]:g} ms while {stimulated} are driven from {window[0]:g} to "
+        f"{window[1]:g} ms. At the stimulus' end: {at_end}."
+    )
+    caption = (
+        f"A constant input of {protocol['amplitude']:g} to {stimulated}, in the network as built, before the fit. "
+        "Voltages are deviations from rest in relative units; they are not calibrated in mV."
+    )
+    return [picture(figures.traces(t_ms, values, names, window), alt, caption)]
+
+
+def _course(folder: Path) -> list[Text | Table | Picture]:
+    history = pd.read_parquet(folder / "history.parquet")
+    real = history[history["model"] == "connectome"]
+    starts = real.groupby(["fold_seed", "fold", "start"]).ngroups
+    by_start = real.sort_values("step").groupby(["fold_seed", "fold", "start"])
+    pictures = []
+    for column, meaning in (
+        ("training", "The part of the training folds that the gradients see."),
+        (
+            "validation",
+            "The part cut from the training folds that decides when to stop; the held-out fold plays no part.",
+        ),
+    ):
+        first, lowest = by_start[column].first().mean(), by_start[column].min().mean()
+        alt = f"{column} loss of {starts} starts by step: on average {first:.4g} at first, {lowest:.4g} at its lowest."
+        caption = f"{meaning} One line is one start of one fold of the model on the real connectome ({starts} in all)."
+        pictures.append(picture(figures.fit_course(real, column), alt.capitalize(), caption))
+    return list(pictures)
+
+
+def _fit_facts(provenance: Mapping[str, Any]) -> str:
+    """Folds, fold seeds and rewirings of this run, as it was set."""
+    fit = provenance["stages"].get("fit", {}).get("settings", {})
+    facts = []
+    if "folds" in fit:
+        facts.append(f"{fit['folds']} folds")
+    if "fold_seeds" in fit:
+        facts.append(f"fold seeds {', '.join(map(str, fit['fold_seeds']))}")
+    if "rewirings" in fit:
+        facts.append(f"{fit['rewirings']} rewirings")
+    return ", ".join(facts)
+
+
+def _scores(folder: Path, provenance: Mapping[str, Any]) -> Table:
+    table = score_table(folder)
+    strong = [i for i, row in enumerate(table.rows) if row[0] == MODELS["connectome"]]
+    facts = _fit_facts(provenance)
+    caption = f"Held-out scores: mean (smallest to largest) over runs{'; this run: ' + facts if facts else ''}"
+    rows = [[cell.replace(" (", "\n(") for cell in row] for row in table.rows]  # the range below the mean
+    return Table(caption, table.columns, rows, numeric=range(1, len(table.columns)), strong=strong)
+
+
+def _dots(folder: Path, provenance: Mapping[str, Any]) -> list[Text | Table | Picture]:
+    scores = pd.read_parquet(folder / "scores.parquet")
+    pictures = []
+    for column, (title, chance) in SCORES.items():
+        runs = {label: scores.loc[scores["model"] == model, column].dropna() for model, label in MODELS.items()}
+        known = {label: values.to_numpy() for label, values in runs.items() if len(values)}
+        if known:
+            means = ", ".join(f"{label} {values.mean():.3f}" for label, values in known.items())
+            alt = f"Held-out {title} of each model. Means: {means}. Chance is {chance:g}."
+            pictures.append(picture(figures.score_dots(known, title, chance), alt, _MEANING[column]))
+    note = Text(
+        "Folds leave out whole classes of stimulated neurons, so nothing about a held-out neuron's own effects was "
+        "seen. A dot is one run (a fold seed of one replicate), the bar their mean, the dashed line chance. Rewired: "
+        "the same fit on connectomes whose edges were swapped, degrees kept. No connectome: class effects alone.",
+        style="note",
+    )
+    return [note, *pictures, _scores(folder, provenance)]
+
+
+def _assays(folder: Path) -> list[Text | Table | Picture]:
+    assays = pd.read_parquet(folder / "assays.parquet")
+    real = assays[assays["model"] == "connectome"]
+    rows = []
+    for (kind, stimulus, ablated, truth), group in real.groupby(["kind", "stimulus", "ablated", "truth"], dropna=False):
+        answers = group["predicted"].value_counts()
+        said = ", ".join(f"{answer} ({times} of {len(group)})" for answer, times in answers.items())
+        right = int((group["predicted"] == group["truth"]).sum())
+        plain = [value if isinstance(value, str) and value else "none" for value in (stimulus, ablated)]
+        rows.append((kind, *plain, truth, said, f"{right} of {len(group)}"))
+    caption = "What the worm does, and what the held-out model says it does, over fold seeds"
+    table = Table(caption, ("kind", "stimulated", "ablated", "worm", "model", "right"), rows, numeric=(5,))
+    return [table]
+
+
+def _cost(context: StageContext) -> list[Text | Table | Picture]:
+    rows = []
+    for name, cost in context.costs.items():
+        peak = "-" if cost.peak_memory_bytes is None else f"{cost.peak_memory_bytes / 1e6:,.0f}"
+        rows.append((name, f"{cost.seconds:,.1f}", peak))
+    rows.append(("all", f"{sum(cost.seconds for cost in context.costs.values()):,.1f}", ""))
+    caption = "Wall time and peak memory of the process, of the run that made each result (without this report)"
+    return [Table(caption, ("stage", "seconds", "peak memory (MB)"), rows, numeric=(1, 2), strong=(len(rows) - 1,))]
+
+
+def _provenance(provenance: Mapping[str, Any]) -> list[Text | Table | Picture]:
+    stages = provenance["stages"]
+    shipped = {file_digest(path): name for name, path in celegans_paths().items()}
+    files, sources = [], []
+    for stage, facts in stages.items():
+        for role, entry in facts["files"].items():
+            files.append((stage, role, entry["name"], entry["sha256"]))
+            name = shipped.get(entry["sha256"])
+            if name is not None:
+                sources.append((entry["name"], licence(name), "; ".join(citations(name))))
+    settings = {name: facts["settings"] for name, facts in stages.items() if facts["settings"]}
+    return [
+        Table("Software", ("library", "version"), list(provenance["environment"].items())),
+        Table("Data files read", ("stage", "role", "file", "SHA-256"), files),
+        Table("Data that ship with the package: licence, and what to cite", ("file", "licence", "cite"), sources),
+        Text(METHOD),
+        Table("Keys of the stages", ("stage", "key"), [(name, facts["key"]) for name, facts in stages.items()]),
+        Text("The settings of this run:"),
+        Text(tomli_w.dumps(settings), style="code"),
+    ]

@@ -1,0 +1,130 @@
+"""Checks of a network and of a run's settings, made on the host before anything is compiled."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+
+from connectofit.connectome.errors import SettingError, offenders, unknown_name
+from connectofit.sim.network import LOG_GAIN, Network, Projection
+from connectofit.sim.parameters import check_values
+
+
+def steps_of(duration_ms: float, dt_ms: float, what: str) -> int:
+    """How many steps a time is, which has to be a whole number of them (to 1e-6 of a step); `SettingError`
+    otherwise."""
+    if not (math.isfinite(dt_ms) and dt_ms > 0):
+        raise SettingError(f"dt_ms has to be a positive time step in ms; found {dt_ms!r}.")
+    if not (math.isfinite(duration_ms) and duration_ms >= 0):
+        raise SettingError(f"{what} has to be a time in ms, 0 or more; found {duration_ms!r}.")
+    steps = duration_ms / dt_ms
+    if abs(steps - round(steps)) > 1e-6 * max(1.0, steps):
+        raise SettingError(
+            f"{what} of {duration_ms:g} ms is {steps:g} steps of dt_ms = {dt_ms:g}; it has to be a whole number of "
+            f"steps. Take {round(steps) * dt_ms:g} ms, or another dt_ms."
+        )
+    return round(steps)
+
+
+def delay_steps(projection: Projection, dt_ms: float) -> int:
+    """The projection's delay in steps. Raises `SettingError` where it is no whole number of steps, or too short."""
+    name, synapse = projection.name, projection.synapse
+    steps = steps_of(projection.delay_ms, dt_ms, f"The delay of projection {name!r}")
+    if synapse.spiking and steps < 1:
+        raise SettingError(
+            f"Projection {name!r} carries spikes and has a delay of {projection.delay_ms:g} ms, shorter than dt_ms = "
+            f"{dt_ms:g}: a spike cannot act within its own step. Give the projection a delay of at least dt_ms."
+        )
+    if steps and not synapse.delayed:
+        raise SettingError(
+            f"Projection {name!r} is a {synapse.kind} and has a delay of {projection.delay_ms:g} ms; set its "
+            "delay to 0."
+        )
+    return steps
+
+
+def check_network(net: Network) -> None:
+    """Raise a `SettingError` or `UnknownNameError` at the first thing in `net` that cannot be simulated.
+
+    Names are unique, projections join populations that exist and fit their synapse, indices are in range, and every
+    parameter is finite and within its bounds. Needs concrete arrays (not inside of `jax.jit`).
+    """
+    names = Counter([p.name for p in net.populations] + [p.name for p in net.projections])
+    twice = [name for name, n in names.items() if n > 1]
+    if twice:
+        raise SettingError(f"Populations and projections need names of their own; used twice: {offenders(twice)}.")
+    ids = Counter(net.ids)
+    if len(ids) != net.n_neurons:
+        raise SettingError(
+            f"Ids stand for one neuron each; repeated: {offenders([i for i, n in ids.items() if n > 1])}."
+        )
+    for population in net.populations:
+        owner = f"population {population.name!r}"
+        index = np.asarray(population.type_index)
+        _check_index(index, population.size, len(population.types), owner, "type_index")
+        values = {k: np.asarray(v) for k, v in _params_of(net, population.name).items()}
+        check_values(values, population.model.parameters, owner, population.types)
+        _check_shapes(values, {k: (len(population.types),) for k in values}, owner)
+    for projection in net.projections:
+        _check_projection(net, projection)
+
+
+def _check_projection(net: Network, projection: Projection) -> None:
+    owner, synapse = f"projection {projection.name!r}", projection.synapse
+    pre, post = net.population(projection.pre), net.population(projection.post)
+    if synapse.spiking and not pre.model.spiking:
+        raise SettingError(
+            f"{owner} has an {synapse.kind} synapse, which carries spikes, but its presynaptic population "
+            f"{pre.name!r} is of {pre.model.kind} neurons, which do not spike. Use a graded synapse, or a spiking "
+            "model."
+        )
+    indptr, weight = np.asarray(projection.indptr), np.asarray(projection.base_weight)
+    n_edges = projection.n_edges
+    if indptr.shape != (pre.size + 1,) or indptr[0] != 0 or indptr[-1] != n_edges or np.any(np.diff(indptr) < 0):
+        raise SettingError(
+            f"indptr of {owner} has to rise from 0 to its {n_edges} edges in {pre.size + 1} entries, one more than the "
+            f"presynaptic population has neurons; found shape {indptr.shape}."
+        )
+    _check_index(np.asarray(projection.post_index), n_edges, post.size, owner, "post_index")
+    _check_index(np.asarray(projection.type_index), n_edges, len(projection.types), owner, "type_index")
+    bad = ~np.isfinite(weight) | ((weight < 0) & synapse.positive)
+    if weight.shape != (n_edges,) or bad.any():
+        rows = (
+            [f"edge {e}: {weight[e]:g}" for e in np.flatnonzero(bad)] if weight.shape == (n_edges,) else [weight.shape]
+        )
+        rule = "finite and 0 or more (they are conductances)" if synapse.positive else "finite"
+        raise SettingError(f"Weights of {owner} have to be {rule}, one per edge; found {offenders(rows)}.")
+    described = {"log_gain": LOG_GAIN, **synapse.parameters}
+    values = {k: np.asarray(v) for k, v in _params_of(net, projection.name).items()}
+    check_values({k: v for k, v in values.items() if k == "log_gain"}, {"log_gain": LOG_GAIN}, owner, projection.types)
+    check_values(values, described, owner)
+    side = pre if synapse.side == "pre" else post
+    shapes: dict[str, tuple[int, ...]] = {"log_gain": (len(projection.types),)}
+    shapes |= {k: (len(side.types),) if np.shape(values[k]) != (1,) else (1,) for k in synapse.parameters}
+    _check_shapes(values, shapes, owner)
+
+
+def _params_of(net: Network, name: str) -> dict[str, object]:
+    if name not in net.params:
+        raise unknown_name("entry", name, net.params, "the network's params (each population and projection has one)")
+    return net.params[name]
+
+
+def _check_shapes(values: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]], owner: str) -> None:
+    for name, shape in shapes.items():
+        if np.shape(values[name]) != shape:
+            raise SettingError(
+                f"Parameter {name!r} of {owner} has to have shape {shape}, one value per type; found "
+                f"{np.shape(values[name])}."
+            )
+
+
+def _check_index(index: np.ndarray, length: int, below: int, owner: str, what: str) -> None:
+    if index.shape != (length,):
+        raise SettingError(f"{what} of {owner} has to have {length} entries; found shape {index.shape}.")
+    wrong = np.flatnonzero((index < 0) | (index >= below))
+    if wrong.size:
+        shown = offenders([f"entry {k}: {index[k]}" for k in wrong])
+        raise SettingError(f"{what} of {owner} has to lie between 0 and {below - 1}; found {shown}.")

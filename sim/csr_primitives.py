@@ -1,0 +1,288 @@
+"""Three bilinear maps on a fixed CSR graph, as JAX primitives that are closed under differentiation.
+
+For edges e from pre(e) to post(e), with x over presynaptic neurons, g over postsynaptic ones and w over edges:
+
+    push(x, w)_j  = sum over e with post(e) = j of  w_e x_pre(e)        y = W^T x, what neurons receive
+    pull(g, w)_i  = sum over e with pre(e) = i of   w_e g_post(e)       W g
+    outer(x, g)_e = x_pre(e) g_post(e)                                  one product per edge
+
+The derivative of each by either argument is another of the three, so forward and reverse mode of any order exist, and
+the tape of a time loop keeps x (one number per neuron and step), never a product per edge and step.
+
+Arguments carry a leading batch axis: x is [b, n_pre], g [b, n_post], w [c, e] with b = c r; row i of a batch uses
+weights i // r. `jax.vmap` folds its axis into b and c. On the CPU each map is a nest of scalar loops, which XLA
+compiles to native code, and `push` visits only the out-edges of neurons whose x is not 0. Elsewhere gathers and
+segment sums are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array, Float, Int
+
+Rows = Int[Array, " n_pre_plus_1"]
+Edges = Int[Array, " edge"]
+
+_BLOCK = 32  # silent neurons are passed over this many at a time
+
+
+# --- scalar loops for the CPU -----------------------------------------------------------------------------------------
+
+
+def _get(a: Array, index: Any) -> Array:
+    return a.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+def _add(a: Array, index: Any, value: Array) -> Array:
+    return a.at[index].add(value, mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+def _over_active(
+    x: Float[Array, " n_pre"], indptr: Rows, edge: Callable[[Array, Array, Array], Array], out: Array
+) -> Array:
+    """``out = edge(e, x_i, out)`` for every out-edge e of every neuron i whose x_i is not 0.
+
+    Loops of no turns do the skipping, not `cond`: a `cond` would copy `out`.
+    """
+    n_pre = x.shape[0]
+    n_blocks = -(-n_pre // _BLOCK)
+    active = (jnp.pad(x, (0, n_blocks * _BLOCK - n_pre)).reshape(n_blocks, _BLOCK) != 0).any(axis=1)
+
+    def one_block(block: Array, out: Array) -> Array:
+        first = block * _BLOCK
+        last = jnp.where(_get(active, block), jnp.minimum(first + _BLOCK, n_pre), first)
+
+        def one_neuron(i: Array, out: Array) -> Array:
+            x_i, start = _get(x, i), _get(indptr, i)
+            stop = jnp.where(x_i != 0, _get(indptr, i + 1), start)
+            return lax.fori_loop(start, stop, lambda e, out: edge(e, x_i, out), out)
+
+        return lax.fori_loop(first, last, one_neuron, out)
+
+    return lax.fori_loop(0, n_blocks, one_block, out)
+
+
+def _push_loops(
+    x: Float[Array, "b n_pre"], w: Float[Array, "c edge"], indptr: Rows, post: Edges, pre: Edges, *, n_post: int
+) -> Float[Array, "b n_post"]:
+    def one_row(x: Array, w: Array) -> Array:
+        def edge(e: Array, x_i: Array, y: Array) -> Array:
+            return _add(y, _get(post, e), _get(w, e) * x_i)
+
+        return _over_active(x, indptr, edge, jnp.zeros(n_post, x.dtype))
+
+    return _map_rows(one_row, w, x)
+
+
+def _pull_loops(
+    g: Float[Array, "b n_post"], w: Float[Array, "c edge"], indptr: Rows, post: Edges, pre: Edges, *, n_post: int
+) -> Float[Array, "b n_pre"]:
+    n_pre = indptr.shape[0] - 1
+
+    def one_row(g: Array, w: Array) -> Array:
+        def one_neuron(i: Array, y: Array) -> Array:
+            def edge(e: Array, total: Array) -> Array:
+                return total + _get(w, e) * _get(g, _get(post, e))
+
+            return _add(y, i, lax.fori_loop(_get(indptr, i), _get(indptr, i + 1), edge, jnp.zeros((), g.dtype)))
+
+        return lax.fori_loop(0, n_pre, one_neuron, jnp.zeros(n_pre, g.dtype))
+
+    return _map_rows(one_row, w, g)
+
+
+def _outer_loops(
+    x: Float[Array, "b n_pre"], g: Float[Array, "b n_post"], indptr: Rows, post: Edges, pre: Edges, *, groups: int
+) -> Float[Array, "c edge"]:
+    def one_group(rows: tuple[Array, Array]) -> Array:
+        def one_row(total: Array, row: tuple[Array, Array]) -> tuple[Array, None]:
+            x, g = row
+
+            def edge(e: Array, x_i: Array, out: Array) -> Array:
+                return _add(out, e, x_i * _get(g, _get(post, e)))
+
+            return _over_active(x, indptr, edge, total), None
+
+        return lax.scan(one_row, jnp.zeros(post.shape[0], x.dtype), rows)[0]
+
+    return lax.map(one_group, (_grouped(x, groups), _grouped(g, groups)))
+
+
+def _map_rows(one_row: Callable[[Array, Array], Array], w: Float[Array, "c edge"], rows: Float[Array, "b n"]) -> Array:
+    """`one_row` for every row with its weights, one after the other."""
+    out = lax.map(lambda group: lax.map(lambda row: one_row(row, group[0]), group[1]), (w, _grouped(rows, w.shape[0])))
+    return out.reshape(rows.shape[0], out.shape[-1])
+
+
+# --- gathers and segment sums for other platforms ---------------------------------------------------------------------
+
+
+def _grouped(a: Array, groups: int) -> Array:
+    return a.reshape(groups, a.shape[0] // groups, *a.shape[1:])
+
+
+def _push_segments(x: Array, w: Array, indptr: Rows, post: Edges, pre: Edges, *, n_post: int) -> Array:
+    products = (_grouped(x, w.shape[0])[:, :, pre] * w[:, None, :]).reshape(x.shape[0], post.shape[0])
+    return jnp.zeros((x.shape[0], n_post), x.dtype).at[:, post].add(products)
+
+
+def _pull_segments(g: Array, w: Array, indptr: Rows, post: Edges, pre: Edges, *, n_post: int) -> Array:
+    products = (_grouped(g, w.shape[0])[:, :, post] * w[:, None, :]).reshape(g.shape[0], post.shape[0])
+    return jnp.zeros((g.shape[0], indptr.shape[0] - 1), g.dtype).at[:, pre].add(products, indices_are_sorted=True)
+
+
+def _outer_segments(x: Array, g: Array, indptr: Rows, post: Edges, pre: Edges, *, groups: int) -> Array:
+    return jnp.einsum("cre,cre->ce", _grouped(x, groups)[:, :, pre], _grouped(g, groups)[:, :, post])
+
+
+# --- the primitives ---------------------------------------------------------------------------------------------------
+
+push_p = Primitive("connectofit_csr_push")
+pull_p = Primitive("connectofit_csr_pull")
+outer_p = Primitive("connectofit_csr_outer")
+
+
+def _product_type(
+    rows: Callable[..., int], a: Any, w: Any, indptr: Any, post: Any, pre: Any, *, n_post: int
+) -> jax.core.ShapedArray:
+    return jax.core.ShapedArray((a.shape[0], rows(indptr, n_post)), a.dtype)
+
+
+def _outer_type(x: Any, g: Any, indptr: Any, post: Any, pre: Any, *, groups: int) -> jax.core.ShapedArray:
+    return jax.core.ShapedArray((groups, post.shape[0]), x.dtype)
+
+
+push_p.def_abstract_eval(partial(_product_type, lambda indptr, n_post: n_post))
+pull_p.def_abstract_eval(partial(_product_type, lambda indptr, n_post: indptr.shape[0] - 1))
+outer_p.def_abstract_eval(_outer_type)
+
+@cache
+def _compiled(primitive: Primitive, settings: tuple[tuple[str, int], ...]) -> Callable[..., Array]:
+    return jax.jit(partial(primitive.bind, **dict(settings)))
+
+
+def _run(primitive: Primitive, *args: Array, **settings: int) -> Array:
+    """Outside of `jit` a primitive runs as a jitted call of its own: the result does not depend on the caller."""
+    return _compiled(primitive, tuple(settings.items()))(*args)
+
+
+for _primitive, _loops, _segments in (
+    (push_p, _push_loops, _push_segments),
+    (pull_p, _pull_loops, _pull_segments),
+    (outer_p, _outer_loops, _outer_segments),
+):
+    _primitive.def_impl(partial(_run, _primitive))
+    mlir.register_lowering(_primitive, mlir.lower_fun(_segments, multiple_results=False))
+    mlir.register_lowering(_primitive, mlir.lower_fun(_loops, multiple_results=False), platform="cpu")
+
+
+def push(x: Array, w: Array, indptr: Array, post: Array, pre: Array, *, n_post: int) -> Array:
+    """y = W^T x, over the out-edges of neurons whose x is not 0; see the module's text for the shapes."""
+    return push_p.bind(x, w, indptr, post, pre, n_post=n_post)
+
+
+# --- derivatives ------------------------------------------------------------------------------------------------------
+
+
+def _jvp(primitive: Primitive, primals: Sequence[Any], tangents: Sequence[Any], **settings: Any) -> tuple[Any, Any]:
+    a, b, *graph = primals
+    out = primitive.bind(a, b, *graph, **settings)
+    terms = []
+    if type(tangents[0]) is not ad.Zero:
+        terms.append(primitive.bind(tangents[0], b, *graph, **settings))
+    if type(tangents[1]) is not ad.Zero:
+        terms.append(primitive.bind(a, tangents[1], *graph, **settings))
+    return out, sum(terms[1:], start=terms[0]) if terms else jnp.zeros_like(out)
+
+
+def _push_transpose(ct: Any, x: Any, w: Any, *graph: Any, n_post: int) -> tuple[Any, ...]:
+    if type(ct) is ad.Zero:
+        return (None,) * 5
+    if ad.is_undefined_primal(x):
+        return pull_p.bind(ct, w, *graph, n_post=n_post), None, None, None, None
+    return None, outer_p.bind(x, ct, *graph, groups=w.aval.shape[0]), None, None, None
+
+
+def _pull_transpose(ct: Any, g: Any, w: Any, *graph: Any, n_post: int) -> tuple[Any, ...]:
+    if type(ct) is ad.Zero:
+        return (None,) * 5
+    if ad.is_undefined_primal(g):
+        return push_p.bind(ct, w, *graph, n_post=n_post), None, None, None, None
+    return None, outer_p.bind(ct, g, *graph, groups=w.aval.shape[0]), None, None, None
+
+
+def _outer_transpose(ct: Any, x: Any, g: Any, *graph: Any, groups: int) -> tuple[Any, ...]:
+    if type(ct) is ad.Zero:
+        return (None,) * 5
+    if ad.is_undefined_primal(x):
+        return pull_p.bind(g, ct, *graph, n_post=g.shape[1]), None, None, None, None
+    return None, push_p.bind(x, ct, *graph, n_post=g.aval.shape[1]), None, None, None
+
+
+# --- vmap -------------------------------------------------------------------------------------------------------------
+
+
+def _front(value: Any, axis: Any, size: int) -> Any:
+    """The value with its mapped axis in front; one that is not mapped is repeated."""
+    if axis is None:
+        return jnp.broadcast_to(value, (size, *value.shape))
+    return jnp.moveaxis(value, axis, 0)
+
+
+def _over_graphs(primitive: Primitive, args: Sequence[Any], axes: Sequence[Any], settings: dict[str, Any]) -> Any:
+    """One graph after the other, where the graph itself is mapped (for example rewired connectomes)."""
+    size = next(a.shape[axis] for a, axis in zip(args, axes, strict=True) if axis is not None)
+    moved = tuple(_front(a, axis, size) for a, axis in zip(args, axes, strict=True))
+    return lax.map(lambda each: primitive.bind(*each, **settings), moved), 0
+
+
+def _product_batch(primitive: Primitive, args: Sequence[Any], axes: Sequence[Any], *, n_post: int) -> Any:
+    (a, w, *graph), (a_axis, w_axis, *graph_axes) = args, axes
+    if any(axis is not None for axis in graph_axes):
+        return _over_graphs(primitive, args, axes, {"n_post": n_post})
+    if w_axis is None:
+        # The weights are shared: the new axis goes inside of each group of rows, so that they are not repeated.
+        a = jnp.moveaxis(a, a_axis, 1)
+        batch, size = a.shape[:2]
+        out = primitive.bind(a.reshape(batch * size, a.shape[2]), w, *graph, n_post=n_post)
+        return out.reshape(batch, size, out.shape[1]), 1
+    size = w.shape[w_axis]
+    a, w = _front(a, a_axis, size), _front(w, w_axis, size)
+    batch = a.shape[1]
+    out = primitive.bind(
+        a.reshape(size * batch, a.shape[2]), w.reshape(size * w.shape[1], w.shape[2]), *graph, n_post=n_post
+    )
+    return out.reshape(size, batch, out.shape[1]), 0
+
+
+def _outer_batch(primitive: Primitive, args: Sequence[Any], axes: Sequence[Any], *, groups: int) -> Any:
+    (x, g, *graph), (x_axis, g_axis, *graph_axes) = args, axes
+    if any(axis is not None for axis in graph_axes):
+        return _over_graphs(primitive, args, axes, {"groups": groups})
+    size = x.shape[x_axis] if x_axis is not None else g.shape[g_axis]
+    x, g = _front(x, x_axis, size), _front(g, g_axis, size)
+    out = primitive.bind(
+        x.reshape(size * x.shape[1], x.shape[2]),
+        g.reshape(size * g.shape[1], g.shape[2]),
+        *graph,
+        groups=size * groups,
+    )
+    return out.reshape(size, groups, out.shape[1]), 0
+
+
+for _primitive, _transpose, _batch in (
+    (push_p, _push_transpose, _product_batch),
+    (pull_p, _pull_transpose, _product_batch),
+    (outer_p, _outer_transpose, _outer_batch),
+):
+    ad.primitive_jvps[_primitive] = partial(_jvp, _primitive)
+    ad.primitive_transposes[_primitive] = _transpose
+    batching.primitive_batchers[_primitive] = partial(_batch, _primitive)

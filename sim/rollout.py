@@ -1,0 +1,379 @@
+"""The pure function under every simulation and every fit: state and inputs in, state and recorded variables out.
+
+Time runs in steps of dt. At step m, from t = m dt to t + dt, every neuron sees its input of that step (held), what
+graded synapses and gap junctions pass on from the voltages at t, and synaptic currents. Recorded values at index m
+are those at t + dt, and a spike at index m has the time t + dt. A spike of step m that travels for D steps reaches
+its target's synapse at the end of step m + D.
+
+With delays the loop runs in blocks of the shortest one: nothing that is sent in a block can arrive in the same block,
+so all arrivals of a block are computed in one product at its start.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from connectofit.connectome.errors import SettingError, offenders, unknown_name
+from connectofit.sim.checks import delay_steps, steps_of
+from connectofit.sim.kernels import Method, Prepared, csr, prepare, propagate
+from connectofit.sim.network import Network, Population, Projection
+from connectofit.sim.neurons import Drive
+from connectofit.sim.neurons.base import State, Values
+
+PerPopulation = Mapping[str, Float[Array, "time neuron"]]
+Record = Sequence[str] | Mapping[str, Sequence[str]] | None
+Recorded = dict[str, dict[str, Float[Array, "time neuron"]]]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class NetworkState:
+    """All that a run continues from.
+
+    step: how many steps have passed since time 0. populations, projections: the models' own variables, by name.
+    history: what presynaptic neurons sent in the last ``delay`` steps, oldest first, of projections with a delay.
+    """
+
+    step: Int[Array, ""]
+    populations: dict[str, State]
+    projections: dict[str, State]
+    history: dict[str, Float[Array, "delay pre"]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Wire:
+    """A projection made ready for the time loop."""
+
+    projection: Projection
+    prepared: Prepared
+    p: Values
+    delay: int
+
+
+def recordable(population: Population) -> tuple[str, ...]:
+    """The names of what can be recorded: the state's variables and, of spiking neurons, ``"spikes"``."""
+    return (*population.model.variables, "spikes") if population.model.spiking else population.model.variables
+
+
+def recorded_variables(net: Network, record: Record) -> dict[str, tuple[str, ...]]:
+    """Which variables of which population `record` asks for; None means the voltage, and spikes where there are any.
+
+    Raises `UnknownNameError` for a population that does not exist and for a variable that no (or not that) population
+    has.
+    """
+    if record is None:
+        return {p.name: (p.model.voltage, "spikes") if p.model.spiking else (p.model.voltage,) for p in net.populations}
+    if isinstance(record, str):
+        record = (record,)
+    if isinstance(record, Mapping):
+        for name, variables in record.items():
+            known = recordable(net.population(name))
+            for variable in variables:
+                if variable not in known:
+                    raise unknown_name("variable to record", variable, known, f"population {name!r}")
+        return {p.name: tuple(record.get(p.name, ())) for p in net.populations}
+    everything = dict.fromkeys(v for p in net.populations for v in recordable(p))
+    for variable in record:
+        if variable not in everything:
+            raise unknown_name("variable to record", variable, everything, "the network")
+    return {p.name: tuple(v for v in record if v in recordable(p)) for p in net.populations}
+
+
+def initial_state(net: Network, *, dt_ms: float, dtype: Any = None) -> NetworkState:
+    """The state at time 0: every neuron at rest, no synaptic current, nothing under way. Differentiable in
+    `net.params`.
+
+    dtype: of the floats; by default JAX's own (float32, or float64 under `jax.enable_x64`).
+    """
+    dtype = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
+    p = _neuron_values(net, dtype)
+    populations = {pop.name: pop.model.initial(p[pop.name]) for pop in net.populations}
+    projections, history = {}, {}
+    for projection in net.projections:
+        pre, post, synapse = net.population(projection.pre), net.population(projection.post), projection.synapse
+        projections[projection.name] = synapse.initial(jnp.zeros(post.size, dtype))
+        delay = delay_steps(projection, dt_ms)
+        if delay:
+            sent = jnp.zeros(pre.size, dtype)
+            if not synapse.spiking:
+                voltage = populations[pre.name][pre.model.voltage]
+                sent = synapse.source(_synapse_values(net, projection, dtype), voltage, p[pre.name][pre.model.rest])
+            history[projection.name] = jnp.broadcast_to(sent, (delay, pre.size))
+    return NetworkState(jnp.zeros((), jnp.int32), populations, projections, history)
+
+
+def check_state(net: Network, state: NetworkState, dt_ms: float) -> None:
+    """Raise a `SettingError` where a state cannot belong to this network and time step (works on traced states)."""
+    expected = jax.eval_shape(lambda: initial_state(net, dt_ms=dt_ms))
+    for what in ("populations", "projections", "history"):
+        theirs, ours = getattr(state, what), getattr(expected, what)
+        shapes = [jax.tree_util.tree_map(jnp.shape, side) for side in (theirs, ours)]
+        if shapes[0] != shapes[1]:
+            raise SettingError(
+                f"The state to go on from does not fit the network at dt_ms = {dt_ms:g}: its {what} have shapes "
+                f"{shapes[0]}, the network's {shapes[1]}. Use a state of the same network, made with the same dt_ms."
+            )
+
+
+def rollout(
+    net: Network,
+    state: NetworkState | None,
+    inputs: PerPopulation,
+    key: PRNGKeyArray | None = None,
+    *,
+    dt_ms: float,
+    record: Record = None,
+    alive: Mapping[str, Float[Array, " neuron"] | Float[Array, "time neuron"]] | None = None,
+    n_steps: int | None = None,
+    method: Method = "auto",
+    checkpoint: int | Literal["sqrt"] | None = None,
+) -> tuple[NetworkState, Recorded]:
+    """Run the network over dense inputs. Pure: it can be jitted, vmapped and differentiated in `net.params`, state
+    and inputs.
+
+    Parameters
+    ----------
+    net: the network; replace its parameters with `Network.with_params`.
+    state: where to start; None for `initial_state`.
+    inputs: {population: [time, neuron]}, the current into each neuron (relative for graded neurons, pA for LIF), held
+        over each step. A population that is left out gets none. One row ([1, neuron]) is held over all steps.
+    key: for the models' noise; None runs without. The noise of a step depends on the key and on `state.step` alone.
+    dt_ms: the time step, a Python number (static under `jit`).
+    record: variables to return, for all populations that have them or {population: variables}; ``"spikes"`` of spiking
+        ones. None: voltages and spikes.
+    alive: {population: [neuron] or [time, neuron]}, 1 for alive and 0 for ablated: such a neuron neither sends nor
+        receives, through synapses, gap junctions or inputs. Floats, so that a batch of ablations can be mapped over.
+    n_steps: how many steps; by default the inputs' length.
+    method: kernel, see `connectofit.sim.kernels`.
+    checkpoint: for reverse mode over long runs: recompute the loop in segments of that many blocks ("sqrt": the
+        square root of their number), which keeps memory at about the square root of the steps for one more forward
+        pass.
+
+    Returns
+    -------
+    The state after the last step, and {population: {variable: [time, neuron]}}; index m holds the values at the end
+    of step m.
+
+    Raises
+    ------
+    UnknownNameError, SettingError: names, shapes, delays or settings that do not fit, before anything is compiled.
+    """
+    wanted = recorded_variables(net, record)
+    dtype = _dtype(state, inputs)
+    n_steps = _n_steps(net, inputs, alive or {}, n_steps)
+    steps_of(0.0, dt_ms, "The duration")
+    if state is None:
+        state = initial_state(net, dt_ms=dt_ms, dtype=dtype)
+    else:
+        check_state(net, state, dt_ms)
+    wires = tuple(_wire(net, projection, dt_ms, dtype, method) for projection in net.projections)
+    varying: dict[str, dict[str, Array]] = {"inputs": {}, "alive": {}}
+    held: dict[str, dict[str, Array]] = {"inputs": {}, "alive": {}}
+    for what, given in (("inputs", inputs), ("alive", alive or {})):
+        for name, value in given.items():
+            value = jnp.asarray(value, dtype)
+            is_held = value.ndim == 1 or (value.shape[0] == 1 and n_steps != 1)
+            (held if is_held else varying)[what][name] = value.reshape(value.shape[-1]) if is_held else value
+    step = partial(
+        _step, net, _neuron_values(net, dtype), wires, wanted, held, _totals(wires, held, varying, dtype), key, dt_ms
+    )
+
+    delays = [wire.delay for wire in wires if wire.delay]
+    if not delays:
+        state, (_, out) = _scan(lambda s, x: step(s, (x, {})), state, varying, n_steps, checkpoint)
+        return state, out
+    length = min(min(delays), max(n_steps, 1))
+    block = partial(_block, wires, step)
+    n_blocks, rest = divmod(n_steps, length)
+    whole = jax.tree.map(lambda a: a[: n_blocks * length].reshape(n_blocks, length, *a.shape[1:]), varying)
+    state, out = _scan(partial(block, length=length), state, whole, n_blocks, checkpoint)
+    out = jax.tree.map(lambda a: a.reshape(n_blocks * length, *a.shape[2:]), out)
+    if rest:
+        state, last = block(state, jax.tree.map(lambda a: a[n_blocks * length :], varying), length=rest)
+        out = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), out, last)
+    return state, out
+
+
+def _step(
+    net: Network,
+    p: dict[str, Values],
+    wires: tuple[_Wire, ...],
+    wanted: dict[str, tuple[str, ...]],
+    held: dict[str, dict[str, Array]],
+    totals: dict[str, Array],
+    key: PRNGKeyArray | None,
+    dt_ms: float,
+    state: NetworkState,
+    given: tuple[dict[str, dict[str, Array]], dict[str, Array]],
+) -> tuple[NetworkState, tuple[dict[str, Array], dict[str, dict[str, Array]]]]:
+    """One step: the state after it, what was sent through projections with a delay, and what is recorded."""
+    varying, delayed = given
+    alive = held["alive"] | varying["alive"]
+    inputs = held["inputs"] | varying["inputs"]
+    voltage = {pop.name: state.populations[pop.name][pop.model.voltage] for pop in net.populations}
+
+    def masked(value: Array, name: str) -> Array:
+        return value * alive[name] if name in alive else value
+
+    drives = {n: Drive(masked(inputs[n], n) if n in inputs else jnp.zeros_like(v)) for n, v in voltage.items()}
+    sent: dict[str, Array] = {}
+    arriving: dict[str, Array] = {}
+    for wire in wires:
+        projection, synapse = wire.projection, wire.projection.synapse
+        name, pre, post = projection.name, projection.pre, projection.post
+        if not synapse.spiking:
+            at_rest = p[pre][net.population(pre).model.rest]
+            sent[name] = masked(synapse.source(wire.p, voltage[pre], at_rest), pre)
+        arriving[name] = masked(delayed[name] if wire.delay else propagate(sent[name], wire.prepared), post)
+        total = totals.get(name)
+        if synapse.positive and total is None:
+            total = masked(propagate(masked(jnp.ones_like(voltage[pre]), pre), wire.prepared), post)
+        synapse.drive(wire.p, state.projections[name], arriving[name], total, drives[post])
+
+    populations: dict[str, State] = {}
+    spikes: dict[str, Array] = {}
+    step_key = None if key is None else jax.random.fold_in(key, state.step)
+    for k, pop in enumerate(net.populations):
+        noise = None
+        if step_key is not None:
+            noise = jax.random.normal(jax.random.fold_in(step_key, k), (pop.size,), voltage[pop.name].dtype)
+        populations[pop.name], fired = pop.model.step(
+            p[pop.name], state.populations[pop.name], drives[pop.name], dt_ms, noise
+        )
+        if fired is not None:
+            spikes[pop.name] = masked(fired, pop.name)
+    projections = {}
+    for wire in wires:
+        name, synapse = wire.projection.name, wire.projection.synapse
+        if synapse.spiking:
+            sent[name] = spikes[wire.projection.pre]
+        projections[name] = synapse.advance(wire.p, state.projections[name], arriving[name], dt_ms)
+
+    new = NetworkState(state.step + 1, populations, projections, state.history)
+    out = {n: {v: spikes[n] if v == "spikes" else populations[n][v] for v in vs} for n, vs in wanted.items() if vs}
+    return new, ({wire.projection.name: sent[wire.projection.name] for wire in wires if wire.delay}, out)
+
+
+def _block(
+    wires: tuple[_Wire, ...],
+    step: Callable[..., Any],
+    state: NetworkState,
+    varying: dict[str, dict[str, Array]],
+    *,
+    length: int,
+) -> tuple[NetworkState, Any]:
+    """`length` steps, no more than the shortest delay: deliver what arrives in them, run them, keep what was sent."""
+    arriving = {
+        wire.projection.name: propagate(state.history[wire.projection.name][:length], wire.prepared)
+        for wire in wires
+        if wire.delay
+    }
+    history = state.history
+    bare = NetworkState(state.step, state.populations, state.projections, {})
+    bare, (sent, out) = lax.scan(step, bare, (varying, arriving), length=length)
+    kept = {name: jnp.concatenate([history[name][length:], sent[name]]) for name in history}
+    return NetworkState(bare.step, bare.populations, bare.projections, kept), out
+
+
+def _scan(
+    body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, length: int, checkpoint: int | str | None
+) -> tuple[Any, Any]:
+    """`lax.scan`, in checkpointed segments where asked for."""
+    if checkpoint is None or length < 2:
+        return lax.scan(body, carry, xs, length=length)
+    size = math.isqrt(length - 1) + 1 if checkpoint == "sqrt" else checkpoint
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise SettingError(f"checkpoint has to be a number of blocks, 1 or more, 'sqrt' or None; found {checkpoint!r}.")
+    n_segments, rest = divmod(length, min(size, length))
+    size = min(size, length)
+
+    def segment(carry: Any, xs: Any) -> tuple[Any, Any]:
+        return lax.scan(body, carry, xs, length=size)
+
+    whole = jax.tree.map(lambda a: a[: n_segments * size].reshape(n_segments, size, *a.shape[1:]), xs)
+    carry, out = lax.scan(jax.checkpoint(segment), carry, whole, length=n_segments)
+    out = jax.tree.map(lambda a: a.reshape(n_segments * size, *a.shape[2:]), out)
+    if rest:
+        carry, last = lax.scan(body, carry, jax.tree.map(lambda a: a[n_segments * size :], xs), length=rest)
+        out = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), out, last)
+    return carry, out
+
+
+def _wire(net: Network, projection: Projection, dt_ms: float, dtype: Any, method: Method) -> _Wire:
+    weight = projection.weight(jnp.asarray(net.params[projection.name]["log_gain"], dtype))
+    graph = csr(projection.indptr, projection.post_index, net.population(projection.post).size)
+    return _Wire(
+        projection,
+        prepare(weight, graph, method, spiking=projection.synapse.spiking),
+        _synapse_values(net, projection, dtype),
+        delay_steps(projection, dt_ms),
+    )
+
+
+def _totals(
+    wires: tuple[_Wire, ...], held: dict[str, dict[str, Array]], varying: dict[str, dict[str, Array]], dtype: Any
+) -> dict[str, Array]:
+    """The summed conductance onto every neuron, where it is the same at every step."""
+    totals = {}
+    for wire in wires:
+        pre, post = wire.projection.pre, wire.projection.post
+        if wire.projection.synapse.positive and pre not in varying["alive"] and post not in varying["alive"]:
+            n_pre = wire.projection.indptr.shape[0] - 1
+            total = propagate(held["alive"].get(pre, jnp.ones(n_pre, dtype)), wire.prepared)
+            totals[wire.projection.name] = total * held["alive"][post] if post in held["alive"] else total
+    return totals
+
+
+def _neuron_values(net: Network, dtype: Any) -> dict[str, Values]:
+    """Every population's parameters, one value per neuron."""
+    return {
+        pop.name: {k: jnp.asarray(v, dtype)[jnp.asarray(pop.type_index)] for k, v in net.params[pop.name].items()}
+        for pop in net.populations
+    }
+
+
+def _synapse_values(net: Network, projection: Projection, dtype: Any) -> Values:
+    """The synapse's parameters: [1], or one value per neuron on its side."""
+    side = net.population(projection.pre if projection.synapse.side == "pre" else projection.post)
+    values = {}
+    for name in projection.synapse.parameters:
+        value = jnp.asarray(net.params[projection.name][name], dtype)
+        values[name] = value if value.shape == (1,) else value[jnp.asarray(side.type_index)]
+    return values
+
+
+def _dtype(state: NetworkState | None, inputs: PerPopulation) -> Any:
+    if state is not None:
+        return next(a.dtype for a in jax.tree.leaves(state.populations) if jnp.issubdtype(a.dtype, jnp.floating))
+    floats = [jnp.asarray(a).dtype for a in inputs.values() if jnp.issubdtype(jnp.asarray(a).dtype, jnp.floating)]
+    return jnp.result_type(*floats) if floats else jnp.result_type(float)
+
+
+def _n_steps(net: Network, inputs: PerPopulation, alive: Mapping[str, Array], n_steps: int | None) -> int:
+    """The number of steps that inputs, masks and the argument agree on."""
+    lengths = {} if n_steps is None else {"n_steps": n_steps}
+    for what, given in (("inputs", inputs), ("alive", alive)):
+        for name, value in given.items():
+            size, shape = net.population(name).size, jnp.shape(value)
+            if len(shape) not in ((1, 2) if what == "alive" else (2,)) or shape[-1] != size:
+                raise SettingError(
+                    f"{what}[{name!r}] has to be [time, {size}]{' or [neuron]' if what == 'alive' else ''}, one "
+                    f"column for each neuron of the population; found shape {shape}. Map a batch with jax.vmap."
+                )
+            if len(shape) == 2 and (shape[0] != 1 or (n_steps is None and what == "inputs")):
+                lengths[f"{what}[{name!r}]"] = shape[0]
+    found = set(lengths.values()) - ({1} if len(set(lengths.values())) > 1 else set())
+    if len(found) != 1:
+        rows = [f"{name}: {length} steps" for name, length in lengths.items()]
+        found_text = offenders(rows) if rows else "neither inputs nor n_steps"
+        raise SettingError(f"Inputs have to be of one length, or n_steps given; found {found_text}.")
+    return found.pop()

@@ -1,0 +1,139 @@
+"""Zero counts, self-loops, duplicates and gap junctions given twice: each policy does what it says, and is counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from connectofit.connectome import Connectome, Policies, SchemaError, SignPolicy, ValidationReport, read_connectome
+
+Row = tuple[str, str, float, str]
+
+
+def read(
+    rows: list[Row], columns: dict[str, Any] | None = None, **policies: Any
+) -> tuple[Connectome, ValidationReport]:
+    pre, post, count, kind = (list(column) for column in zip(*rows, strict=True))
+    table = pa.table({"pre": pre, "post": post, "count": count, "kind": kind, "row": list(range(len(rows)))})
+    return read_connectome(table, columns=columns, policies=Policies(**policies))
+
+
+def counts(connectome: Connectome) -> dict[tuple[str, str, str], float]:
+    return {(u, v, kind): count for u, v, kind, count in connectome.edges(data="count", keys=True)}
+
+
+def gap(pre: str, post: str, count: float) -> Row:
+    return (pre, post, count, "electrical")
+
+
+def syn(pre: str, post: str, count: float) -> Row:
+    return (pre, post, count, "chemical")
+
+
+@pytest.mark.parametrize(("policy", "joint", "single"), [("max", 5, 7), ("sum", 8, 7), ("mean", 4, 7)])
+def test_a_gap_junction_given_twice_counts_once(policy: str, joint: float, single: float) -> None:
+    connectome, report = read([gap("b", "a", 3), gap("a", "b", 5), gap("c", "b", 7)], electrical_pairs=policy)
+    assert counts(connectome) == {
+        ("a", "b", "electrical"): joint,
+        ("b", "a", "electrical"): joint,
+        ("b", "c", "electrical"): single,
+        ("c", "b", "electrical"): single,
+    }
+    (one,), (differ,) = report.find("electrical_one_direction"), report.find("electrical_different_counts")
+    assert (one.count, one.rows_added, one.examples) == (1, 1, ((3, "c -> b"),))
+    assert (differ.count, differ.examples) == (2, ((1, "b -> a"), (2, "a -> b")))
+
+
+def test_means_that_are_not_whole_become_floats() -> None:
+    connectome, _ = read([gap("a", "b", 3), gap("b", "a", 4)], electrical_pairs="mean")
+    assert connectome.count.tolist() == [3.5, 3.5]
+
+
+def test_unequal_gap_junctions_can_be_refused() -> None:
+    with pytest.raises(SchemaError, match=r"row 2: b -> c.*electrical_pairs"):
+        read([syn("a", "b", 1), gap("b", "c", 1)], electrical_pairs="error")
+    connectome, _ = read([gap("c", "b", 1), gap("b", "c", 1)], electrical_pairs="error")
+    assert connectome.n_edges == 2
+
+
+def test_each_direction_keeps_its_own_further_columns() -> None:
+    connectome, _ = read([gap("a", "b", 3), gap("b", "a", 3), gap("b", "c", 1)])
+    assert {(u, v): row for u, v, row in connectome.edges(data="row")} == {
+        ("a", "b"): 0, ("b", "a"): 1, ("b", "c"): 2, ("c", "b"): 2,
+    }  # fmt: skip
+
+
+def test_self_loops_are_dropped_from_gap_junctions_and_kept_in_chemical_edges() -> None:
+    rows = [gap("a", "a", 1), syn("a", "a", 2), syn("a", "b", 3)]
+    assert counts(read(rows)[0]) == {("a", "a", "chemical"): 2, ("a", "b", "chemical"): 3}
+    kept, report = read(rows, self_loops="keep", chemical_self_loops="drop")
+    assert counts(kept) == {("a", "a", "electrical"): 1, ("a", "b", "chemical"): 3}
+    assert [(finding.policy, finding.rows_removed) for finding in report.find("self_loop")] == [
+        ("self_loops=keep", 0),
+        ("chemical_self_loops=drop", 1),
+    ]
+    with pytest.raises(SchemaError, match=r"electrical self-loops: row 1: a -> a"):
+        read(rows, self_loops="error")
+
+
+@pytest.mark.parametrize(("policy", "count"), [("sum", 6), ("max", 4)])
+def test_rows_of_the_same_pre_post_and_kind_are_merged(policy: str, count: int) -> None:
+    rows = [syn("a", "b", 2), gap("a", "b", 1), gap("b", "a", 1), syn("a", "b", 4), syn("b", "a", 5)]
+    connectome, report = read(rows, duplicates=policy)
+    assert counts(connectome)["a", "b", "chemical"] == count
+    assert connectome.n_edges == 4
+    (finding,) = report.find("duplicate_edge")
+    assert (finding.count, finding.rows_removed, finding.examples) == (1, 1, ((4, "a -> b"),))
+    assert report.rows_kept["edges"] == 4
+    with pytest.raises(SchemaError, match=r"same pre, post and kind: row 4: a -> b \(1 in all"):
+        read(rows, duplicates="error")
+
+
+def test_merged_rows_of_both_signs_take_the_sign_with_the_larger_summed_count() -> None:
+    table = pa.table({"pre": ["a"] * 3 + ["b"] * 2, "post": ["b"] * 3 + ["a"] * 2, "w": [2, -3, 2, 1, -1]})
+    connectome, report = read_connectome(
+        table, columns={"signed_weight": "w"}, policies=Policies(sign=SignPolicy(unknown=0))
+    )
+    assert connectome.count.tolist() == [7, 2]
+    assert connectome.sign.tolist() == [1, 0]
+    assert report.find("duplicate_sign")[0].count == 2
+
+
+def test_edges_with_the_count_zero_follow_the_policy() -> None:
+    rows = [syn("a", "b", 0), syn("b", "a", 2)]
+    dropped, report = read(rows)
+    assert counts(dropped) == {("b", "a", "chemical"): 2}
+    assert dropped.ids == ("a", "b")
+    assert report.find("zero_count")[0].rows_removed == 1
+    assert counts(read(rows, zero_counts="keep")[0])["a", "b", "chemical"] == 0
+    with pytest.raises(SchemaError, match=r"count is 0 in row 1: a -> b"):
+        read(rows, zero_counts="error")
+
+
+def test_counts_that_are_not_whole_stay_floats_and_whole_ones_are_int32() -> None:
+    assert read([syn("a", "b", 1.5), syn("b", "a", 2)])[0].count.tolist() == [1.5, 2.0]
+    assert str(read([syn("a", "b", 1)])[0].count.dtype) == "int32"
+    assert str(read([syn("a", "b", 2**40)])[0].count.dtype) == "float64"
+
+
+def test_edges_of_a_dropped_neuron_are_dropped_and_reported() -> None:
+    edges = pa.table({"pre": ["a", "b", "c"], "post": ["b", "c", "a"], "count": [1, 1, 1]})
+    neurons = pa.table({"id": ["a", "b", "c"], "cell_class": ["P", "Q", None], "transmitter": ["ACh", None, ""]})
+    connectome, report = read_connectome(edges, neurons)
+    assert (connectome.ids, list(connectome.edges())) == (("a", "b"), [("a", "b")])
+    assert report.find("edge_of_dropped_neuron")[0].rows_removed == 2
+    kept, _ = read_connectome(edges, neurons, policies=Policies(untyped_neurons="keep"))
+    assert kept.n_edges == 3
+    with pytest.raises(SchemaError, match=r"neither a type .* row 3: c"):
+        read_connectome(edges, neurons, policies=Policies(untyped_neurons="error"))
+
+
+def test_dropped_neurons_and_kept_unmatched_ids_do_not_mix() -> None:
+    edges = pa.table({"pre": ["a", "b", "c", "z"], "post": ["b", "c", "a", "a"], "count": [1, 2, 3, 4]})
+    neurons = pa.table({"id": ["a", "c", "b"], "cell_class": ["P", None, "Q"]})
+    connectome, report = read_connectome(edges, neurons, policies=Policies(unmatched="keep"))
+    assert connectome.ids == ("a", "b", "z")
+    assert list(connectome.edges(data="count")) == [("a", "b", 1), ("z", "a", 4)]
+    assert report.rows_kept == {"edges": 2, "neurons": 2}

@@ -1,0 +1,154 @@
+"""The sparse product against dense NumPy, and its derivatives against closed forms and finite differences."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from connectofit.connectome.errors import UnknownNameError
+from connectofit.sim import csr_primitives
+from connectofit.sim.kernels import choose, csr, prepare, propagate
+
+METHODS = ("event", "dense")
+
+
+def edges(n_pre: int, n_post: int, n_edges: int, seed: int = 0):
+    """(pre, post, weight, indptr) with repeated edges, self-loops and, where few, neurons without edges."""
+    rng = np.random.default_rng(seed)
+    pre = np.sort(rng.integers(0, n_pre, n_edges)) if n_edges else np.empty(0, int)
+    post = rng.integers(0, n_post, n_edges)
+    if n_edges >= 4:
+        post[1], pre[1] = post[0], pre[0]  # twice the same edge
+        post[2] = min(pre[2], n_post - 1)  # a self-loop, where the sizes agree
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(pre, minlength=n_pre))])
+    return pre, post, rng.normal(size=n_edges), indptr
+
+
+def dense_matrix(pre, post, weight, n_pre, n_post) -> np.ndarray:
+    matrix = np.zeros((n_pre, n_post))
+    np.add.at(matrix, (pre, post), weight)
+    return matrix
+
+
+def product(x, weight, indptr, post, n_post, method):
+    return propagate(x, prepare(weight, csr(indptr, post, n_post), method))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("n_pre", "n_post", "n_edges"), [(7, 7, 40), (70, 5, 90), (5, 70, 4), (3, 4, 0), (1, 1, 5)])
+def test_product_is_that_of_the_dense_matrix(method, n_pre, n_post, n_edges):
+    pre, post, weight, indptr = edges(n_pre, n_post, n_edges)
+    x = np.random.default_rng(1).normal(size=(3, n_pre))
+    x[:, ::3] = 0.0
+    expected = x @ dense_matrix(pre, post, weight, n_pre, n_post)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(product(x, weight, indptr, post, n_post, method), expected, atol=1e-13)
+        np.testing.assert_allclose(product(x[0], weight, indptr, post, n_post, method), expected[0], atol=1e-13)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_values_between_0_and_1_are_multiplied_and_not_rounded(method):
+    y = product(jnp.array([0.25, 1e-6]), jnp.array([2.0, 1.0]), np.array([0, 1, 2]), np.array([0, 1]), 2, method)
+    np.testing.assert_allclose(y, [0.5, 1e-6])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_are_the_closed_forms(method):
+    n_pre, n_post = 9, 6
+    pre, post, weight, indptr = edges(n_pre, n_post, 50)
+    rng = np.random.default_rng(2)
+    x, g = rng.normal(size=n_pre), rng.normal(size=n_post)
+    x[3] = 0.0
+    with jax.enable_x64(True):
+        loss = lambda x, w: product(x, w, indptr, post, n_post, method) @ g  # noqa: E731
+        dx, dw = jax.grad(loss, argnums=(0, 1))(x, weight)
+    np.testing.assert_allclose(dx, dense_matrix(pre, post, weight, n_pre, n_post) @ g, atol=1e-13)
+    np.testing.assert_allclose(dw, x[pre] * g[post], atol=1e-13)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("mapped", [(None, None), (0, 0)])
+def test_derivatives_agree_with_finite_differences_in_both_modes(method, mapped):
+    n_pre, n_post = 4, 5
+    _, post, weight, indptr = edges(n_pre, n_post, 12)
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(2, n_pre) if mapped[0] == 0 else n_pre)
+    weight = np.stack([weight, rng.normal(size=12)]) if mapped[1] == 0 else weight
+    f = lambda x, w: jnp.tanh(product(x, w, indptr, post, n_post, method))  # noqa: E731
+    with jax.enable_x64(True):
+        check_grads(f if mapped == (None, None) else jax.vmap(f, in_axes=mapped), (x, weight), order=2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_results_do_not_depend_on_whether_jit_or_grad_came_first(method):
+    _, post, weight, indptr = edges(11, 8, 31, seed=5)
+    x = np.random.default_rng(6).normal(size=11).astype(np.float32)
+    weight = weight.astype(np.float32)
+
+    def results(order):
+        f = lambda x, w: product(x, w, indptr, post, 8, method).sum()  # noqa: E731
+        calls = {"jit": jax.jit(f), "grad": jax.grad(f, argnums=(0, 1)), "plain": f}
+        found = {name: calls[name](x, weight) for name in order}
+        return jax.tree.leaves((found["plain"], found["jit"], found["grad"]))
+
+    for a, b in zip(results(("jit", "grad", "plain")), results(("grad", "plain", "jit")), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nested_vmap_over_inputs_weights_and_graphs_is_that_of_a_loop(method):
+    n_pre, n_post, n_edges = 6, 5, 17
+    graphs = [edges(n_pre, n_post, n_edges, seed) for seed in range(2)]
+    x = np.random.default_rng(7).normal(size=(4, n_pre))
+    post, weight, indptr = (np.stack([g[k] for g in graphs]) for k in (1, 2, 3))
+    over_x = jax.vmap(lambda x, w, i, p: product(x, w, i, p, n_post, method), in_axes=(0, None, None, None))
+    with jax.enable_x64(True):
+        y = jax.vmap(over_x, in_axes=(None, 0, 0, 0))(x, weight, indptr, post)
+        two_weights = jax.vmap(over_x, in_axes=(None, 0, None, None))(x, weight, indptr[0], post[0])
+    for k, (pre, post_k, weight_k, _) in enumerate(graphs):
+        np.testing.assert_allclose(y[k], x @ dense_matrix(pre, post_k, weight_k, n_pre, n_post), atol=1e-13)
+        expected = x @ dense_matrix(graphs[0][0], graphs[0][1], weight_k, n_pre, n_post)
+        np.testing.assert_allclose(two_weights[k], expected, atol=1e-13)
+
+
+def test_lowering_for_other_platforms_gives_what_the_loops_give():
+    pre, post, weight, indptr = (jnp.asarray(a) for a in edges(6, 5, 17))
+    rng = np.random.default_rng(8)
+    x, g = jnp.asarray(rng.normal(size=(4, 6)), jnp.float32), jnp.asarray(rng.normal(size=(4, 5)), jnp.float32)
+    w = jnp.stack([weight, 2 * weight])
+    graph = (indptr, post, pre)
+    for name, args, settings in (
+        ("push", (x, w), {"n_post": 5}),
+        ("pull", (g, w), {"n_post": 5}),
+        ("outer", (x, g), {"groups": 2}),
+    ):
+        loops, segments = (getattr(csr_primitives, f"_{name}_{how}") for how in ("loops", "segments"))
+        expected = segments(*args, *graph, **settings)
+        np.testing.assert_allclose(loops(*args, *graph, **settings), expected, rtol=2e-5, atol=1e-6)
+
+
+def test_tape_of_a_time_loop_holds_nothing_of_edges_times_steps():
+    n, n_edges, n_steps = 10, 37, 23
+    _, post, weight, indptr = edges(n, n, n_edges)
+
+    def loss(w):
+        prepared = prepare(w, csr(indptr, post, n), "event")
+        step = lambda x, _: (jnp.tanh(propagate(x, prepared)), None)  # noqa: E731
+        return jax.lax.scan(step, jnp.ones(n), None, length=n_steps)[0].sum()
+
+    text = str(jax.make_jaxpr(jax.grad(loss))(jnp.asarray(weight, jnp.float32)))
+    assert f"[{n_steps},{n}]" in text
+    assert f"[{n_steps},{n_edges}]" not in text
+    assert f"[{n_steps},1,{n_edges}]" not in text
+
+
+def test_automatic_choice_is_dense_for_small_graded_populations_only():
+    assert choose("auto", 302, 302, spiking=False) == "dense"
+    assert choose("auto", 302, 302, spiking=True) == "event"
+    assert choose("auto", 5000, 5000, spiking=False) == "event"
+    assert choose("event", 2, 2, spiking=False) == "event"
+    with pytest.raises(UnknownNameError, match="Did you mean 'dense'"):
+        choose("dens", 2, 2, spiking=False)
