@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
-from connectofit.builders.spec import GAIN, ByType, Distance, EdgeRule, ModelSpec, NeuronRule
+from connectofit.builders.spec import GAIN, ByType, Direction, Distance, EdgeRule, ModelSpec, NeuronRule
 from connectofit.builders.values import column_of, tied_values, types_of
 from connectofit.connectome import KINDS, Connectome
 from connectofit.connectome.errors import SettingError, offenders
@@ -36,15 +36,17 @@ def build(connectome: Connectome, spec: ModelSpec) -> Network:
             population, values = _population(connectome, rule, members)
             populations.append(population)
             params[rule.name] = values
-    claimed, sign = _edge_claims(connectome, spec)
-    count = connectome.count.astype(np.float64)
-    total = np.bincount(connectome.post[claimed >= 0], count[claimed >= 0], minlength=connectome.n_neurons)
+    claims = {direction: _edge_claims(connectome, spec, direction) for direction in get_args(Direction)}
+    count, forward = connectome.count.astype(np.float64), claims["forward"][0] >= 0
+    total = np.bincount(connectome.post[forward], count[forward], minlength=connectome.n_neurons)
     projections = []
     for k, edge_rule in enumerate(spec.edges):
+        claimed, sign = claims[edge_rule.direction]
         edges = np.flatnonzero(claimed == k)
-        weight = sign[edges] * _normalised(edge_rule, count[edges], connectome.post[edges], total)
+        sources, targets = _ends(connectome, edge_rule, edges)
+        weight = sign[edges] * _normalised(edge_rule, count[edges], targets, total)
         delay = _delays(connectome, edge_rule, edges)
-        pre_owner, post_owner = owner[connectome.pre[edges]], owner[connectome.post[edges]]
+        pre_owner, post_owner = owner[sources], owner[targets]
         groups = sorted({(int(a), int(b), float(d)) for a, b, d in zip(pre_owner, post_owner, delay, strict=True)})
         for pre, post, delay_ms in groups:
             chosen = (pre_owner == pre) & (post_owner == post) & (delay == delay_ms)
@@ -82,11 +84,23 @@ def _neuron_claims(connectome: Connectome, spec: ModelSpec) -> Int[np.ndarray, "
     return claims.argmax(axis=0)
 
 
-def _edge_claims(connectome: Connectome, spec: ModelSpec) -> tuple[Int[np.ndarray, " edge"], Int[np.ndarray, " edge"]]:
-    """(rule that claims each edge, -1 for none; its sign)."""
+def _ends(
+    connectome: Connectome, rule: EdgeRule, edges: Int[np.ndarray, " edge"]
+) -> tuple[Int[np.ndarray, " edge"], Int[np.ndarray, " edge"]]:
+    """The neurons that send and receive through these edges, in the rule's direction."""
+    ends = connectome.pre[edges], connectome.post[edges]
+    return ends if rule.direction == "forward" else (ends[1], ends[0])
+
+
+def _edge_claims(
+    connectome: Connectome, spec: ModelSpec, direction: Direction
+) -> tuple[Int[np.ndarray, " edge"], Int[np.ndarray, " edge"]]:
+    """(rule of this direction that claims each edge, -1 for none; the sign of its weight)."""
     claimed = np.full(connectome.n_edges, -1)
     sign = connectome.sign.astype(np.int64)
     for k, rule in enumerate(spec.edges):
+        if rule.direction != direction:
+            continue
         mine = np.zeros(connectome.n_edges, bool)
         mine[slice(None) if rule.where is None else connectome.select_edges(rule.where)] = True
         twice = np.flatnonzero(mine & (claimed >= 0))
@@ -97,7 +111,7 @@ def _edge_claims(connectome: Connectome, spec: ModelSpec) -> tuple[Int[np.ndarra
             )
         claimed[mine] = k
         _check_kind(connectome, rule, mine)
-        if rule.synapse_model().positive:
+        if rule.synapse_model().positive or direction == "reverse":
             sign[mine] = 1
         unknown = np.flatnonzero(mine & (sign == 0))
         if unknown.size and rule.unknown_sign == "error":
@@ -111,7 +125,7 @@ def _edge_claims(connectome: Connectome, spec: ModelSpec) -> tuple[Int[np.ndarra
         elif unknown.size:
             sign[unknown] = int(rule.unknown_sign)
     nobody = np.flatnonzero(claimed == -1)
-    if nobody.size and spec.unclaimed_edges == "error":
+    if direction == "forward" and nobody.size and spec.unclaimed_edges == "error":
         raise SettingError(
             f"No edge rule of {spec.name!r} claims edges {offenders(_edge_names(connectome, nobody))}. Widen a "
             "rule's 'where', "
@@ -203,7 +217,7 @@ def _projection(
 ) -> tuple[Projection, dict[str, Float[np.ndarray, " type"]]]:
     where = f"edge rule {rule.name!r}"
     synapse = rule.synapse_model()
-    names = {"pre": connectome.pre[edges], "post": connectome.post[edges]}
+    names = dict(zip(("pre", "post"), _ends(connectome, rule, edges), strict=True))
     columns: dict[str, list[Any]] = {}
     for column in rule.tie_columns:
         end, _, attribute = column.partition(".")

@@ -20,6 +20,7 @@ from connectofit.sim.parameters import Parameter, check_values
 
 Normalise = Literal["none", "post_sum", "total_post"]
 UnknownSign = Literal["error", "drop", 1, -1]
+Direction = Literal["forward", "reverse"]
 
 GAIN = Parameter(1.0, "1", "factor on the weights", low=0.0, open_low=True)
 
@@ -125,6 +126,9 @@ class EdgeRule:
     tie_by: the columns whose values are the types that share a gain: "pre.cell_class", "post.cell_class", or both as a
         list; ("pre.id", "post.id"): every edge has its own; None: all share one. A pair of types is unordered for gap
         junctions.
+    direction: "forward", from the presynaptic neuron to the postsynaptic one; "reverse": a second, retrograde coupling along
+        the same contacts, from the postsynaptic neuron to the presynaptic one, excitatory whatever the sign of the edge. Of
+        such a rule pre, post and the sums of `normalise` are those of the reversed edges; it may share edges with others.
     unknown_sign: chemical edges of unknown sign: "error", "drop", or the sign to assume, 1 or -1.
     delay_ms: a time, or `Distance`.
     params: {parameter of the synapse: number}; the defaults for those that are left out.
@@ -137,6 +141,7 @@ class EdgeRule:
     normalise: Normalise = "none"
     gain: float | ByType = 1.0
     tie_by: str | tuple[str, ...] | None = None
+    direction: Direction = "forward"
     unknown_sign: UnknownSign = "error"
     delay_ms: float | Distance = 0.0
     params: Mapping[str, float] = field(default_factory=dict)
@@ -148,6 +153,13 @@ class EdgeRule:
             raise unknown_name("synapse model", self.synapse, SYNAPSE_MODELS, where)
         if self.normalise not in get_args(Normalise):
             raise unknown_name("normalisation", str(self.normalise), get_args(Normalise), where)
+        if self.direction not in get_args(Direction):
+            raise unknown_name("direction", str(self.direction), get_args(Direction), where)
+        if self.direction == "reverse" and (self.synapse_model().positive or self.normalise == "total_post"):
+            raise SettingError(
+                f"direction = 'reverse' of {where} is for chemical edges (gap junctions go both ways already), normalised by "
+                "'none' or 'post_sum'."
+            )
         if self.unknown_sign not in get_args(UnknownSign) or isinstance(self.unknown_sign, bool):
             raise SettingError(
                 f"unknown_sign of {where} has to be one of 'error', 'drop', 1 and -1; found {self.unknown_sign!r}."
@@ -186,7 +198,8 @@ class EdgeRule:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model: every neuron has to be claimed by exactly one neuron rule, every edge by one edge rule at most.
+    """A model: every neuron has to be claimed by exactly one neuron rule, every edge by one edge rule at most (and, beside
+    it, by one whose direction is "reverse").
 
     unclaimed_edges: what to do with edges that no rule claims: "error" or "drop".
     """

@@ -151,6 +151,8 @@ def fit_network(
         "best_step": jnp.zeros(starts, jnp.int32),
         "since": jnp.zeros(starts, jnp.int32),
     }
+    # Values that came from Python numbers are weakly typed, which would compile the loop once more for each of its calls.
+    carry = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)), carry)
     done, losses = 0, np.zeros((0, 2, starts), np.float32)
     identity = _identity(net, seen, train, valid, free, schedule, seed, starts)
     if checkpoint is not None and checkpoint.exists():

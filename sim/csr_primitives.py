@@ -164,6 +164,7 @@ push_p.def_abstract_eval(partial(_product_type, lambda indptr, n_post: n_post))
 pull_p.def_abstract_eval(partial(_product_type, lambda indptr, n_post: indptr.shape[0] - 1))
 outer_p.def_abstract_eval(_outer_type)
 
+
 @cache
 def _compiled(primitive: Primitive, settings: tuple[tuple[str, int], ...]) -> Callable[..., Array]:
     return jax.jit(partial(primitive.bind, **dict(settings)))

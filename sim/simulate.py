@@ -194,35 +194,42 @@ def _random(run: _Run) -> bool:
     return run.trials > 1 and any(stimulus.random for stimulus, _ in run.stimuli)
 
 
-def _chunk_arguments(run: _Run, first: int, size: int) -> tuple[dict[str, Array], dict[str, np.ndarray], Array | None]:
+def _chunk_arguments(
+    run: _Run, first: int, size: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], Array | None]:
     """(inputs, alive, keys) of the steps from `first` on."""
-    steps = jnp.arange(first, first + size, dtype=jnp.int32)
+    steps = np.arange(first, first + size, dtype=np.int32)
 
-    def inputs_of(key: Array) -> dict[str, Array]:
-        inputs: dict[str, Array] = {}
+    def inputs_of(key: Array) -> dict[str, np.ndarray]:
+        inputs: dict[str, np.ndarray] = {}
         for k, (stimulus, where) in enumerate(run.stimuli):
             total = sum(map(len, where.values()))
-            values = stimulus.values(
-                steps, total, run.dt_ms, jax.random.fold_in(jax.random.fold_in(key, 1), k), run.dtype
-            )
+            own = jax.random.fold_in(jax.random.fold_in(key, 1), k) if stimulus.random else key
+            values = stimulus.values(steps, total, run.dt_ms, own)
             start = 0
             for name, index in where.items():
                 if name not in inputs:
-                    inputs[name] = jnp.zeros((size, run.net.population(name).size), run.dtype)
-                inputs[name] = inputs[name].at[:, index].add(values[:, start : start + len(index)])
+                    inputs[name] = np.zeros((size, run.net.population(name).size), run.dtype)
+                inputs[name][:, index] += values[:, start : start + len(index)]
                 start += len(index)
         return inputs
 
-    inputs = jax.vmap(inputs_of)(run.keys) if _random(run) else inputs_of(run.keys[0])
+    inputs = inputs_of(run.keys[0])
+    if _random(run):
+        trials = [inputs, *(inputs_of(key) for key in run.keys[1:])]
+        inputs = {name: np.stack([trial[name] for trial in trials]) for name in inputs}
     noisy = any(np.any(np.asarray(run.net.params[p.name][p.model.noise]) > 0) for p in run.net.populations)
     keys = jax.vmap(partial(jax.random.fold_in, data=0))(run.keys) if noisy else None
     return inputs, alive_rows(run.net, run.masks, first, size), keys
 
 
+_initial = jax.jit(initial_state, static_argnames=("dt_ms", "dtype"))
+
+
 def _start(run: _Run, state: NetworkState | None) -> NetworkState:
     """The state to begin with, in the run's dtype, with a trial axis where there are several trials."""
     if state is None:
-        state = initial_state(run.net, dt_ms=run.dt_ms, dtype=run.dtype)
+        state = _initial(run.net, dt_ms=run.dt_ms, dtype=run.dtype)
     else:
         batched = np.ndim(state.step) == 1
         if batched and np.shape(state.step)[0] != run.trials:

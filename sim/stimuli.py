@@ -6,15 +6,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from connectofit.connectome.errors import SettingError, offenders
 from connectofit.sim.selection import Neurons
+
+Steps = Int[np.ndarray, " time"]
+Current = Float[np.ndarray, "time n_selected"]
 
 LAST_STEP = 2**31 - 1  # steps are counted in int32
 
@@ -30,6 +32,18 @@ def window_steps(start_ms: float, stop_ms: float, dt_ms: float, what: str) -> tu
     return round(start_ms / dt_ms), last
 
 
+@partial(jax.jit, static_argnums=3)
+def _poisson_rows(key: PRNGKeyArray, steps: Int[np.ndarray, " time"], mean: float, n: int) -> Int[Array, "time n"]:
+    """Poisson numbers, each row from the key and its own absolute step."""
+    return jax.vmap(lambda step: jax.random.poisson(jax.random.fold_in(key, step), mean, (n,)))(steps)
+
+
+@partial(jax.jit, static_argnums=2)
+def _normal_rows(key: PRNGKeyArray, steps: Int[np.ndarray, " time"], n: int) -> Float[Array, "time n"]:
+    """Standard normal numbers, each row from the key and its own absolute step."""
+    return jax.vmap(lambda step: jax.random.normal(jax.random.fold_in(key, step), (n,), "float32"))(steps)
+
+
 class Stimulus(ABC):
     """A current into some neurons (relative for graded neurons, pA for LIF). Time starts at 0 of the run's first
     state."""
@@ -41,9 +55,7 @@ class Stimulus(ABC):
         """Raise a `SettingError` for settings that do not fit; called before anything is compiled."""
 
     @abstractmethod
-    def values(
-        self, steps: Int[Array, " time"], n_selected: int, dt_ms: float, key: PRNGKeyArray, dtype: Any
-    ) -> Float[Array, "time n_selected"]:
+    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray) -> Current:
         """The current in these absolute steps. key: of this stimulus and trial."""
 
     @property
@@ -66,10 +78,10 @@ class Step(Stimulus):
         if not math.isfinite(self.amplitude):
             raise SettingError(f"The amplitude of a Step stimulus has to be finite; found {self.amplitude!r}.")
 
-    def values(self, steps: Array, n_selected: int, dt_ms: float, key: PRNGKeyArray, dtype: Any) -> Array:
+    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray) -> Current:
         first, last = window_steps(self.start_ms, self.stop_ms, dt_ms, "A Step stimulus")
         on = (steps >= first) & (steps < last)
-        return jnp.broadcast_to(jnp.where(on, self.amplitude, 0.0).astype(dtype)[:, None], (steps.shape[0], n_selected))
+        return np.broadcast_to((on * self.amplitude)[:, None], (steps.size, n_selected))
 
     @property
     def random(self) -> bool:
@@ -100,12 +112,12 @@ class Series(Stimulus):
         if wrong.size:
             raise SettingError(f"A Series stimulus has to be finite; it is not in rows {offenders(wrong.tolist())}.")
 
-    def values(self, steps: Array, n_selected: int, dt_ms: float, key: PRNGKeyArray, dtype: Any) -> Array:
-        current = jnp.asarray(self.current, dtype).reshape(len(self.current), -1)
+    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray) -> Current:
+        current = np.asarray(self.current).reshape(len(self.current), -1)
         row = steps - round(self.start_ms / dt_ms)
         inside = (row >= 0) & (row < current.shape[0])
-        picked = jnp.where(inside[:, None], current[jnp.clip(row, 0, current.shape[0] - 1)], 0)
-        return jnp.broadcast_to(picked, (steps.shape[0], n_selected))
+        picked = np.where(inside[:, None], current[np.clip(row, 0, current.shape[0] - 1)], 0.0)
+        return np.broadcast_to(picked, (steps.size, n_selected))
 
     @property
     def random(self) -> bool:
@@ -131,15 +143,11 @@ class PoissonPulses(Stimulus):
                 f"{self.charge!r}."
             )
 
-    def values(self, steps: Array, n_selected: int, dt_ms: float, key: PRNGKeyArray, dtype: Any) -> Array:
+    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray) -> Current:
         first, last = window_steps(self.start_ms, self.stop_ms, dt_ms, "A PoissonPulses stimulus")
-        mean = self.rate_Hz * dt_ms * 1e-3
-
-        def one(step: Array) -> Array:
-            return jax.random.poisson(jax.random.fold_in(key, step), mean, (n_selected,)).astype(dtype)
-
+        events = np.asarray(_poisson_rows(key, steps, self.rate_Hz * dt_ms * 1e-3, n_selected))
         on = (steps >= first) & (steps < last)
-        return jnp.where(on[:, None], jax.vmap(one)(steps) * (self.charge / dt_ms), 0)
+        return np.where(on[:, None], events * (self.charge / dt_ms), 0)
 
     @property
     def random(self) -> bool:
@@ -165,14 +173,11 @@ class WhiteNoise(Stimulus):
                 f"{self.mean!r}."
             )
 
-    def values(self, steps: Array, n_selected: int, dt_ms: float, key: PRNGKeyArray, dtype: Any) -> Array:
+    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray) -> Current:
         first, last = window_steps(self.start_ms, self.stop_ms, dt_ms, "A WhiteNoise stimulus")
-
-        def one(step: Array) -> Array:
-            return jax.random.normal(jax.random.fold_in(key, step), (n_selected,), dtype)
-
+        rows = np.asarray(_normal_rows(key, steps, n_selected))
         on = (steps >= first) & (steps < last)
-        return jnp.where(on[:, None], self.mean + jax.vmap(one)(steps) * (self.deviation / math.sqrt(dt_ms)), 0)
+        return np.where(on[:, None], self.mean + rows * (self.deviation / math.sqrt(dt_ms)), 0)
 
     @property
     def random(self) -> bool:

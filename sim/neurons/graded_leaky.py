@@ -8,12 +8,12 @@ Shlizerman & Kutz 2014 (Phys Rev E 89:052805, eq. 1) with the input as current.
 
 Over one step the inputs are held, which leaves a linear equation with the exact solution (exponential Euler)
 
-    V' = V_inf + (V - V_inf) exp(-dt (1 + G) / tau_m),   V_inf = (V_rest + I + sum_j g_j E_j) / (1 + G),   G = sum_j
-    g_j.
+    V' = V_inf + (V - V_inf) exp(-dt (1 + G) / tau_m),    V_inf = (V_rest + I + sum_j g_j E_j) / (1 + G)
 
-The total conductance acts as the leak, so V' is a mean, with positive weights, of V, V_rest + I and the E_j: gap
-junctions and leak alone are stable for every dt, the stationary state is that of the equation itself whatever dt, and
-the error at a given time is of first order in dt.
+with G = sum_j g_j. The total conductance acts as the leak, so V' is a mean, with positive weights, of V, V_rest + I and
+the E_j: gap junctions and leak alone are stable for every dt, the stationary state is that of the equation itself
+whatever dt, and the error at a given time is of first order in dt. For dt far above tau_m a step is one Jacobi
+iteration towards that state.
 """
 
 from __future__ import annotations

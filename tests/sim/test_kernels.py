@@ -38,7 +38,7 @@ def product(x, weight, indptr, post, n_post, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("n_pre", "n_post", "n_edges"), [(7, 7, 40), (70, 5, 90), (5, 70, 4), (3, 4, 0), (1, 1, 5)])
+@pytest.mark.parametrize(("n_pre", "n_post", "n_edges"), [(7, 7, 40), (70, 5, 90), (3, 4, 0)])
 def test_product_is_that_of_the_dense_matrix(method, n_pre, n_post, n_edges):
     pre, post, weight, indptr = edges(n_pre, n_post, n_edges)
     x = np.random.default_rng(1).normal(size=(3, n_pre))
