@@ -247,6 +247,7 @@ def _projection(
         type_index=type_index[order],
         types=types,
         delay_ms=delay_ms,
+        reverse=rule.direction == "reverse",
     )
     described = synapse.parameters
     values = {k: np.full(1, float(rule.params.get(k, described[k].default))) for k in described}

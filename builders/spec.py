@@ -126,9 +126,10 @@ class EdgeRule:
     tie_by: the columns whose values are the types that share a gain: "pre.cell_class", "post.cell_class", or both as a
         list; ("pre.id", "post.id"): every edge has its own; None: all share one. A pair of types is unordered for gap
         junctions.
-    direction: "forward", from the presynaptic neuron to the postsynaptic one; "reverse": a second, retrograde coupling along
-        the same contacts, from the postsynaptic neuron to the presynaptic one, excitatory whatever the sign of the edge. Of
-        such a rule pre, post and the sums of `normalise` are those of the reversed edges; it may share edges with others.
+    direction: "forward", from the presynaptic neuron to the postsynaptic one; "reverse": a second, retrograde coupling
+        along the same contacts, from the postsynaptic neuron to the presynaptic one, excitatory whatever the sign of
+        the edge. Of such a rule pre, post and the sums of `normalise` are those of the reversed edges; it may share
+        edges with others.
     unknown_sign: chemical edges of unknown sign: "error", "drop", or the sign to assume, 1 or -1.
     delay_ms: a time, or `Distance`.
     params: {parameter of the synapse: number}; the defaults for those that are left out.
@@ -157,8 +158,8 @@ class EdgeRule:
             raise unknown_name("direction", str(self.direction), get_args(Direction), where)
         if self.direction == "reverse" and (self.synapse_model().positive or self.normalise == "total_post"):
             raise SettingError(
-                f"direction = 'reverse' of {where} is for chemical edges (gap junctions go both ways already), normalised by "
-                "'none' or 'post_sum'."
+                f"direction = 'reverse' of {where} is for chemical edges (gap junctions go both ways already), "
+                "normalised by 'none' or 'post_sum'."
             )
         if self.unknown_sign not in get_args(UnknownSign) or isinstance(self.unknown_sign, bool):
             raise SettingError(
@@ -198,8 +199,8 @@ class EdgeRule:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model: every neuron has to be claimed by exactly one neuron rule, every edge by one edge rule at most (and, beside
-    it, by one whose direction is "reverse").
+    """A model: every neuron has to be claimed by exactly one neuron rule, every edge by one edge rule at most (and,
+    beside it, by one whose direction is "reverse").
 
     unclaimed_edges: what to do with edges that no rule claims: "error" or "drop".
     """

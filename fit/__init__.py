@@ -1,5 +1,6 @@
 """From data to fitted networks: data types, what is free, likelihoods, optimisers and held-out scores."""
 
+from connectofit.fit.crossval import CrossValidation, cross_validate
 from connectofit.fit.evoked import Protocol, evoked
 from connectofit.fit.folds import group_folds, validation_part
 from connectofit.fit.network_fit import FitResult, Schedule, fit_network
@@ -11,6 +12,7 @@ from connectofit.fit.trials import Trials, read_trials
 
 __all__ = [
     "Choice",
+    "CrossValidation",
     "Detection",
     "FitResult",
     "Free",
@@ -21,6 +23,7 @@ __all__ = [
     "Schedule",
     "Trials",
     "auroc",
+    "cross_validate",
     "evoked",
     "fit_network",
     "group_folds",

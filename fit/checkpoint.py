@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ _VERSION = 1
 
 def write_checkpoint(path: Path, identity: str, done: int, carry: Any, losses: np.ndarray) -> None:
     """Write the state of a fit after `done` steps; a kill at any point leaves the last whole checkpoint."""
-    leaves = {f"leaf_{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(carry))}
+    leaves: dict[str, Any] = {f"leaf_{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(carry))}
+    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".part")
     with aside.open("wb") as file:
         np.savez(file, version=_VERSION, identity=np.array(identity), done=done, losses=losses, **leaves)
@@ -36,9 +38,9 @@ def read_checkpoint(path: Path, identity: str, carry: Any) -> tuple[int, Any, np
     try:
         with np.load(path, allow_pickle=False) as file:
             held = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise SettingError(f"{path} cannot be read as a checkpoint ({error}). {remedy}") from None
-    if int(held.get("version", 0)) != _VERSION or str(held.get("identity")) != identity:
+    if not np.array_equal(held.get("version", 0), _VERSION) or str(held.get("identity")) != identity:
         raise SettingError(
             f"{path} is the checkpoint of another fit: other data, settings, seed or version of JAX. {remedy}"
         )

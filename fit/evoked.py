@@ -29,13 +29,13 @@ class Protocol:
     def __post_init__(self) -> None:
         for name in ("amplitude", "dt_ms", "duration_ms"):
             value = getattr(self, name)
-            if not math.isfinite(value) or value <= 0:
+            if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
                 raise SettingError(f"{name} of a protocol has to be above 0; found {value!r}.")
         if not 0.0 <= self.from_ms < self.duration_ms:
             raise SettingError(
                 f"from_ms has to be from 0 to below the duration of {self.duration_ms} ms; found {self.from_ms!r}."
             )
-        if abs(self.duration_ms / self.dt_ms - round(self.duration_ms / self.dt_ms)) > 1e-9:
+        if self.n_steps < 1 or abs(self.duration_ms / self.dt_ms - self.n_steps) > 1e-9:
             raise SettingError(
                 f"The time step has to divide the duration; found {self.dt_ms} ms and {self.duration_ms} ms."
             )
@@ -60,8 +60,16 @@ def evoked(
     """Mean deviation of every neuron's voltage from rest in each condition, in the voltage's own unit.
 
     net: its neurons in the order of `Network.ids`. drive: 1 for a stimulated neuron (times the protocol's
-    amplitude). alive: 0 for an ablated one. Differentiable in `net.params`.
+    amplitude). alive: 0 for an ablated one. Differentiable in `net.params`. Raises `SettingError` for another
+    number of neurons.
     """
+    for name, given in (("drive", drive), ("alive", alive)):
+        if given is not None and jnp.shape(given)[1:] != (net.n_neurons,):
+            raise SettingError(
+                f"{name} has to be [condition, {net.n_neurons}], one column for each neuron of the network; found "
+                f"shape {jnp.shape(given)}."
+            )
+    drive = jnp.asarray(drive, jnp.result_type(float))  # or the amplitude would be rounded to the data's float32
     rest = initial_state(net, dt_ms=protocol.dt_ms)
     sizes = [population.size for population in net.populations]
     starts = [sum(sizes[:k]) for k in range(len(sizes))]

@@ -13,10 +13,11 @@ from connectofit.connectome.errors import SettingError
 def group_folds(groups: Sequence[object], n_folds: int, seed: int) -> Int[np.ndarray, "row"]:
     """The fold of every row: all rows of one group are in one fold, groups are dealt out in random order.
 
-    Raises `SettingError` for fewer than 2 folds or fewer groups than folds.
+    Raises `SettingError` for fewer than 2 folds or fewer groups than folds, and for a seed that is no whole number.
     """
+    check_seed(seed)
     names = sorted({str(group) for group in groups})
-    if not 2 <= n_folds <= len(names):
+    if isinstance(n_folds, bool) or not isinstance(n_folds, int | np.integer) or not 2 <= n_folds <= len(names):
         raise SettingError(
             f"Folds by group need 2 folds or more and a group for each; found {n_folds} folds and {len(names)} groups."
         )
@@ -25,15 +26,23 @@ def group_folds(groups: Sequence[object], n_folds: int, seed: int) -> Int[np.nda
     return np.array([fold[str(group)] for group in groups], dtype=np.int32)
 
 
+def check_seed(seed: int) -> None:
+    """Raises `SettingError` unless `seed` is a whole number of at least 0."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise SettingError(f"A seed has to be a whole number, 0 or more; found {seed!r}.")
+
+
 def validation_part(groups: Sequence[object], fraction: float, seed: int) -> Bool[np.ndarray, "row"]:
     """True for the rows of about `fraction` of the groups, chosen at random and at least one.
 
     Raises `SettingError` unless 0 < fraction < 1 and there are two groups or more.
     """
+    check_seed(seed)
     names = sorted({str(group) for group in groups})
     if not 0.0 < fraction < 1.0 or len(names) < 2:
         raise SettingError(
-            f"A validation part needs a fraction between 0 and 1 and two groups or more; found {fraction} of {len(names)}."
+            "A validation part needs a fraction between 0 and 1 and two groups or more; found "
+            f"{fraction} of {len(names)}."
         )
     size = min(max(1, round(fraction * len(names))), len(names) - 1)
     chosen = {names[k] for k in np.random.default_rng(seed).permutation(len(names))[:size]}

@@ -2,7 +2,7 @@
 
 The loss is the negative log-posterior per row of data,
 
-    L(theta) = [ sum over objectives of weight * sum over training rows of nll  +  -log prior(theta) ] / number of training rows
+    L(theta) = [ sum over objectives of weight * sum over training rows of nll  -  log prior(theta) ] / number of rows
 
 minimised by Adam (Kingma & Ba 2015) with a cosine schedule. Rows that are held out are taken out of the objectives
 before anything is computed. A validation part, cut by group from what remains, decides at which step each start
@@ -29,7 +29,7 @@ from jaxtyping import Array, Bool, Float
 
 from connectofit.connectome.errors import DivergedError, SettingError, unknown_name
 from connectofit.fit.checkpoint import read_checkpoint, write_checkpoint
-from connectofit.fit.folds import validation_part
+from connectofit.fit.folds import check_seed, validation_part
 from connectofit.fit.objectives import Objective
 from connectofit.fit.parameters import Parameters
 from connectofit.sim import Network
@@ -59,12 +59,16 @@ class Schedule:
             raise SettingError(f"learning_rate has to be above 0; found {self.learning_rate!r}.")
 
 
+DEFAULT_SCHEDULE = Schedule()
+
+
 @dataclass(frozen=True, eq=False)
 class FitResult:
     """A fitted network with how it was reached. `network` and `readouts` are those of the best step of the best start.
 
-    history: one row per start and step: start, step, training, validation (loss per row). starts: one row per start:
-    its best step, its losses there, and why it ended ("steps", "patience" or "diverged").
+    history: one row per start and step: start, step, training, validation (loss per row, before the step is taken;
+    validation is NaN where there is no validation part). starts: one row per start: its best step, its losses there,
+    and why it ended ("steps", "patience" or "diverged").
     """
 
     network: Network
@@ -78,6 +82,7 @@ class FitResult:
         """The best model's predictions for the rows of `objective`, which may be rows that the fit never saw."""
         if name not in self.readouts:
             raise unknown_name("objective", name, self.readouts)
+        _check_ids(self.network, name, objective)
         return np.asarray(_predict(self.network, objective, dict(self.readouts[name])))
 
 
@@ -96,7 +101,7 @@ def fit_network(
     validation: Mapping[str, float] | None = None,
     seed: int = 0,
     starts: int = 3,
-    schedule: Schedule = Schedule(),
+    schedule: Schedule = DEFAULT_SCHEDULE,
     checkpoint: Path | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> FitResult:
@@ -118,25 +123,24 @@ def fit_network(
 
     Raises
     ------
-    UnknownNameError, SettingError: names and settings that do not fit. DivergedError: if no start stays finite.
+    UnknownNameError, SettingError: names and settings that do not fit. DivergedError: if no start was ever finite.
     """
     weights, hold_out, validation = dict(weights or {}), dict(hold_out or {}), dict(validation or {})
-    for what, given in (("weights", weights), ("hold_out", hold_out), ("validation", validation)):
-        for name in given:
-            if name not in objectives:
-                raise unknown_name("objective", name, objectives, what)
-    if isinstance(starts, bool) or not isinstance(starts, int) or starts < 1:
-        raise SettingError(f"starts has to be a whole number, 1 or more; found {starts!r}.")
+    _check(net, objectives, weights, hold_out, validation, starts)
+    check_seed(seed)
+    seed = int(seed)
     free.check(net)
-    seen = {n: o.subset(~np.asarray(hold_out[n], bool)) if n in hold_out else o for n, o in objectives.items()}
+    seen = {n: o.subset(~np.asarray(hold_out[n])) if n in hold_out else o for n, o in objectives.items()}
     train, valid = {}, {}
     for k, (name, objective) in enumerate(seen.items()):
         part = np.zeros(objective.n_rows, bool)
         if name in validation:
             part = validation_part(np.asarray(objective.group).tolist(), validation[name], seed + 1000 * k)
-        train[name] = jnp.asarray(weights.get(name, 1.0) * ~part, jnp.float32)
-        valid[name] = jnp.asarray(weights.get(name, 1.0) * part, jnp.float32)
+        train[name] = jnp.asarray(float(weights.get(name, 1.0)) * ~part)
+        valid[name] = jnp.asarray(float(weights.get(name, 1.0)) * part)
     rows = float(sum(float((np.asarray(w) > 0).sum()) for w in train.values()))
+    if not rows:
+        raise SettingError("No row is left to train on: all are held out or have weight 0. Hold fewer rows out.")
 
     optimiser = optax.adam(optax.cosine_decay_schedule(schedule.learning_rate, schedule.steps))
     keys = jax.random.split(jax.random.key(seed), starts)
@@ -151,7 +155,7 @@ def fit_network(
         "best_step": jnp.zeros(starts, jnp.int32),
         "since": jnp.zeros(starts, jnp.int32),
     }
-    # Values that came from Python numbers are weakly typed, which would compile the loop once more for each of its calls.
+    # Values that came from Python numbers are weakly typed, which would compile the loop again at its second call.
     carry = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)), carry)
     done, losses = 0, np.zeros((0, 2, starts), np.float32)
     identity = _identity(net, seen, train, valid, free, schedule, seed, starts)
@@ -160,26 +164,74 @@ def fit_network(
         if progress is not None:
             progress(done)
     has_validation = any(np.asarray(w).any() for w in valid.values())
-    while done < schedule.steps:
+    while done < schedule.steps and not _stopped(carry, done, schedule, has_validation):
         n_steps = min(schedule.interval, schedule.steps - done)
         carry, more = _advance(
             net, seen, train, valid, rows, carry, jnp.asarray(done), free, schedule, n_steps, has_validation
         )
         losses = np.concatenate([losses, np.asarray(more)])
         done += n_steps
-        if progress is not None:
-            progress(n_steps)
+        _refuse_diverged(carry, done, schedule)
         if checkpoint is not None:
             write_checkpoint(checkpoint, identity, done, carry, losses)
-        finite = np.isfinite(np.asarray(carry["best_loss"]))
-        if not finite.any():
-            raise DivergedError(
-                f"The fit diverged: none of its {starts} starts had a finite loss within {done} steps. Lower the learning "
-                f"rate ({schedule.learning_rate}), or start from smaller gains."
+        if progress is not None:
+            progress(n_steps)
+    return _result(net, free, carry, losses, seed, schedule, has_validation)
+
+
+def _check(
+    net: Network,
+    objectives: Mapping[str, Objective],
+    weights: Mapping[str, float],
+    hold_out: Mapping[str, np.ndarray],
+    validation: Mapping[str, float],
+    starts: int,
+) -> None:
+    given: tuple[tuple[str, Mapping[str, object]], ...]
+    given = (("weights", weights), ("hold_out", hold_out), ("validation", validation))
+    for what, names in given:
+        for name in names:
+            if name not in objectives:
+                raise unknown_name("objective", name, objectives, what)
+    for name, objective in objectives.items():
+        _check_ids(net, name, objective)
+    for name, weight in weights.items():
+        if not (math.isfinite(weight) and weight >= 0):
+            raise SettingError(f"The weight of objective {name!r} has to be finite and 0 or more; found {weight!r}.")
+    for name, mask in hold_out.items():
+        # An array of indices of the right length would pass for a mask.
+        if np.asarray(mask).dtype != bool or np.shape(mask) != (objectives[name].n_rows,):
+            raise SettingError(
+                f"hold_out[{name!r}] has to be a mask, True or False for each of the {objectives[name].n_rows} rows; "
+                f"found {np.asarray(mask).dtype} of shape {np.shape(mask)}."
             )
-        if has_validation and bool((np.asarray(carry["since"]) >= schedule.patience).all()):
-            break
-    return _result(net, free, carry, losses, seed, done, schedule)
+    if isinstance(starts, bool) or not isinstance(starts, int) or starts < 1:
+        raise SettingError(f"starts has to be a whole number, 1 or more; found {starts!r}.")
+
+
+def _check_ids(net: Network, name: str, objective: Objective) -> None:
+    """Indices of neurons mean the same in data and network only if both list the same neurons in the same order."""
+    if objective.ids and objective.ids != net.ids:
+        places = zip(objective.ids, net.ids, strict=False)
+        first = next((k for k, (a, b) in enumerate(places) if a != b), min(len(objective.ids), len(net.ids)))
+        raise SettingError(
+            f"Objective {name!r} indexes {len(objective.ids)} neurons, the network {len(net.ids)} others or in another "
+            f"order; they differ from neuron {first + 1} on. Read the data with the ids of the network (Network.ids)."
+        )
+
+
+def _stopped(carry: Tree, done: int, schedule: Schedule, has_validation: bool) -> bool:
+    """Whether no start improves any more, at one of the steps where that is looked at."""
+    return done > 0 and has_validation and bool((np.asarray(carry["since"]) >= schedule.patience).all())
+
+
+def _refuse_diverged(carry: Tree, done: int, schedule: Schedule) -> None:
+    finite = np.isfinite(np.asarray(carry["best_loss"]))
+    if not finite.any():
+        raise DivergedError(
+            f"The fit diverged: none of its {finite.size} starts had a finite loss within {done} steps. Lower the "
+            f"learning rate ({schedule.learning_rate}), or start from smaller gains."
+        )
 
 
 @partial(jax.jit, static_argnames=("free", "schedule", "n_steps", "has_validation"))
@@ -201,21 +253,21 @@ def _advance(
 
     def loss(values: Tree) -> tuple[Array, Array]:
         fitted = free.apply(net, values["free"])
-        total, held, n_held = free.penalty(values["free"]), jnp.zeros(()), jnp.zeros(())
+        total, held, n_held = free.penalty(values["free"]), jnp.zeros(()), jnp.zeros((), int)
         for name, objective in objectives.items():
             readout = values["readout"][name]
             nll = objective.loss(objective.predict(fitted, readout))
             total += jnp.sum(train[name] * nll) + objective.penalty(readout)
             held += jnp.sum(valid[name] * nll)
             n_held += jnp.sum(valid[name] > 0)
-        return total / rows, held / jnp.maximum(n_held, 1)
+        return total / rows, held / n_held if has_validation else jnp.full_like(held, jnp.nan)
 
     def one(state: Tree, step: Array) -> tuple[Tree, Array]:
         (training, validation), gradient = jax.value_and_grad(loss, has_aux=True)(state["values"])
         watched = validation if has_validation else training
         running = state["since"] < schedule.patience if has_validation else jnp.asarray(True)
         # Without a validation part the last finite step counts, as in plain descent.
-        better = jnp.isfinite(watched) & running
+        better = jnp.isfinite(watched) & jnp.isfinite(training) & running
         if has_validation:
             better &= watched < state["best_loss"]
         updates, optimiser_state = optimiser.update(gradient, state["optimiser"], state["values"])
@@ -242,10 +294,21 @@ def _advance(
 
 
 def _result(
-    net: Network, free: Parameters, carry: Tree, losses: np.ndarray, seed: int, done: int, schedule: Schedule
+    net: Network,
+    free: Parameters,
+    carry: Tree,
+    losses: np.ndarray,
+    seed: int,
+    schedule: Schedule,
+    has_validation: bool,
 ) -> FitResult:
+    since, best_step = np.asarray(carry["since"]), np.asarray(carry["best_step"])
+    diverged = ~np.isfinite(losses[-1, : 2 if has_validation else 1]).all(axis=0)
     best_loss = np.asarray(carry["best_loss"])
-    best = int(np.argmin(np.where(np.isfinite(best_loss), best_loss, np.inf)))
+    if not has_validation and not diverged.all():
+        # Nothing vouches for a start on its way to divergence, however low its training loss was.
+        best_loss = np.where(diverged, np.inf, best_loss)
+    best = int(np.argmin(best_loss))
     chosen = jax.tree.map(lambda a: a[best], carry["best"])
     n_steps, _, n_starts = losses.shape
     history = pd.DataFrame(
@@ -256,8 +319,7 @@ def _result(
             "validation": losses[:, 1].ravel(),
         }
     )
-    since, best_step = np.asarray(carry["since"]), np.asarray(carry["best_step"])
-    ended = np.where(~np.isfinite(losses[-1, 0]), "diverged", np.where(since >= schedule.patience, "patience", "steps"))
+    ended = np.where(diverged, "diverged", np.where(since >= schedule.patience, "patience", "steps"))
     starts = pd.DataFrame(
         {
             "start": np.arange(n_starts),
@@ -282,10 +344,15 @@ def _identity(
 ) -> str:
     """A digest of all that the course of a fit depends on: a checkpoint of another fit must not be resumed."""
     digest = hashlib.sha256()
-    digest.update(json.dumps([repr(free), repr(schedule), seed, starts, jax.__version__]).encode())
-    for leaf in jax.tree.leaves((net, dict(objectives), dict(train), dict(valid))):
+    versions = [jax.__version__, optax.__version__, str(jnp.result_type(float))]
+    # The network's own structure holds objects that have no lasting text, such as tables: what matters is named here.
+    models = [(p.name, repr(p.model), p.ids) for p in net.populations]
+    wiring = [(p.name, p.pre, p.post, repr(p.synapse), p.delay_ms) for p in net.projections]
+    digest.update(json.dumps([repr(free), repr(schedule), seed, starts, versions, models, wiring]).encode())
+    leaves, _ = jax.tree_util.tree_flatten_with_path((net, dict(objectives), dict(train), dict(valid)))
+    for path, leaf in leaves:
         array = np.asarray(leaf)
-        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(str(jax.tree.structure(dict(objectives))).encode())
     return digest.hexdigest()

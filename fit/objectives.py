@@ -19,17 +19,23 @@ from jaxtyping import Array, Float, Int
 
 from connectofit.connectome.errors import SettingError, offenders
 from connectofit.fit.evoked import Protocol, evoked
-from connectofit.fit.responses import Responses
+from connectofit.fit.responses import Id, Responses
 from connectofit.fit.trials import Trials
 from connectofit.sim import Network
 
 Readout = dict[str, Array]
+AnyArray = Array | np.ndarray  # data come as NumPy's arrays and become JAX's inside compiled functions
 
 
 class Objective(ABC):
-    """Rows of data with their likelihood under a network; a pytree, so that one compiled fit serves all of a shape."""
+    """Rows of data with their likelihood under a network; a pytree, so that one compiled fit serves all of a shape.
 
-    group: Int[Array, "row"]
+    group: of every row; rows of one group are held out together. ids: the neurons that the data's indices refer to,
+    which have to be those of the network in its order; () where there are none.
+    """
+
+    group: Int[AnyArray, "row"]
+    ids: tuple[Id, ...]
 
     @property
     def n_rows(self) -> int:
@@ -74,17 +80,18 @@ class Detection(Objective):
     0): class effects alone.
     """
 
-    drive: Float[Array, "condition neuron"]
-    condition: Int[Array, "row"]
-    responding: Int[Array, "row"]
-    detected: Float[Array, "row"]
-    neuron_type: Int[Array, "neuron"]
-    group: Int[Array, "row"]
-    distance: Float[Array, "row"] | None = None
+    drive: Float[AnyArray, "condition neuron"]
+    condition: Int[AnyArray, "row"]
+    responding: Int[AnyArray, "row"]
+    detected: Float[AnyArray, "row"]
+    neuron_type: Int[AnyArray, "neuron"]
+    group: Int[AnyArray, "row"]
+    distance: Float[AnyArray, "row"] | None = None
     n_types: int = field(default=1, metadata={"static": True})
     protocol: Protocol = field(default=Protocol(), metadata={"static": True})
     effect_sd: float = field(default=0.3, metadata={"static": True})
     connected: bool = field(default=True, metadata={"static": True})
+    ids: tuple[Id, ...] = field(default=(), repr=False, metadata={"static": True})
 
     @classmethod
     def from_responses(
@@ -99,10 +106,16 @@ class Detection(Objective):
         distance: Float[np.ndarray, "row"] | None = None,
     ) -> Detection:
         """From a stimulation map. neuron_types: one per neuron, e.g. its class; rows are grouped by the type of the
-        stimulated neuron. Raises `SettingError` if they do not match the map's neurons."""
+        stimulated neuron. Raises `SettingError` if they do not match the map's neurons, and for distances that do not
+        match its rows."""
         if len(neuron_types) != len(responses.ids):
             raise SettingError(
                 f"neuron_types needs one entry for each of the {len(responses.ids)} neurons; found {len(neuron_types)}."
+            )
+        if distance is not None and (len(distance) != responses.n_rows or not np.isfinite(distance).all()):
+            raise SettingError(
+                f"distance needs a finite number for each of the {responses.n_rows} rows; found {len(distance)}, "
+                f"{int(np.isfinite(distance).sum())} of them finite."
             )
         names = sorted({str(t) for t in neuron_types})
         code = {name: k for k, name in enumerate(names)}
@@ -120,6 +133,7 @@ class Detection(Objective):
             protocol,
             effect_sd,
             connected,
+            responses.ids,
         )
 
     def initial(self) -> Readout:
@@ -165,22 +179,29 @@ class Detection(Objective):
 class Choice(Objective):
     """Which of a few things the animal does, read out from pools of neurons (for example the command interneurons).
 
-        logit_k = sum over the types t of pool k of weight_kt mean_{i of t} x_i  -  threshold_k,    logit of the default = 0
+        logit_k = gain (a_k - threshold) + bias_k
+        a_k = mean over the types t of pool k of log(floor + scale max(x_t, 0))
 
-    x_i is the deviation of neuron i's voltage from rest. Weights are above 0: activity of a pool speaks for its option.
+    x_t is the mean deviation from rest of the voltages of the neurons of type t; the default option has logit 0. The
+    geometric mean asks for all types of a pool to be active, as the loss of a withdrawal when one type is ablated
+    suggests (Chalfie et al. 1985). gain is above 0, and gain and threshold are common to all options.
 
     drive, alive: [row, neuron]. choice: [row]. pool: [option, type, neuron], the mean over the neurons of a type
     that an option reads, zero elsewhere and for the default option.
     """
 
-    drive: Float[Array, "row neuron"]
-    alive: Float[Array, "row neuron"]
-    choice: Int[Array, "row"]
-    pool: Float[Array, "option type neuron"]
-    group: Int[Array, "row"]
+    drive: Float[AnyArray, "row neuron"]
+    alive: Float[AnyArray, "row neuron"]
+    choice: Int[AnyArray, "row"]
+    pool: Float[AnyArray, "option type neuron"]
+    group: Int[AnyArray, "row"]
     protocol: Protocol = field(default=Protocol(), metadata={"static": True})
-    weight_sd: float = field(default=1.5, metadata={"static": True})
-    threshold_sd: float = field(default=1.5, metadata={"static": True})
+    gain_sd: float = field(default=1.0, metadata={"static": True})
+    threshold_sd: float = field(default=2.0, metadata={"static": True})
+    bias_sd: float = field(default=0.5, metadata={"static": True})
+    floor: float = field(default=0.05, metadata={"static": True})
+    scale: float = field(default=100.0, metadata={"static": True})
+    ids: tuple[Id, ...] = field(default=(), repr=False, metadata={"static": True})
 
     @classmethod
     def from_trials(
@@ -190,21 +211,27 @@ class Choice(Objective):
         pools: Mapping[str, Sequence[str]],
         neuron_types: Sequence[object],
         protocol: Protocol,
-        weight_sd: float = 1.5,
-        threshold_sd: float = 1.5,
     ) -> Choice:
         """From assays. pools: option to the types of neurons that speak for it; the option without a pool is the
         default.
 
-        Raises `SettingError` unless exactly one option has no pool, and for types that no neuron has.
+        Raises `SettingError` unless exactly one option has no pool, for pools of no or unknown types, and if
+        neuron_types does not match the trials' neurons.
         """
+        if len(neuron_types) != len(trials.ids):
+            raise SettingError(
+                f"neuron_types needs one entry for each of the {len(trials.ids)} neurons; found {len(neuron_types)}."
+            )
         default = [o for o in trials.options if o not in pools]
         unknown = [o for o in pools if o not in trials.options]
         if len(default) != 1 or unknown:
             raise SettingError(
-                f"Exactly one of the options {list(trials.options)} has to be without a pool (the default); pools are given for "
-                f"{list(pools)}."
+                f"Exactly one of the options {list(trials.options)} has to be without a pool (the default); pools are "
+                f"given for {list(pools)}."
             )
+        empty = [o for o, types in pools.items() if not types]
+        if empty:
+            raise SettingError(f"A pool needs a type of neuron or more; found none for {offenders(empty)}.")
         kinds = [str(t) for t in neuron_types]
         members = list(dict.fromkeys(t for types in pools.values() for t in types))
         absent = [t for t in members if t not in kinds]
@@ -223,26 +250,28 @@ class Choice(Objective):
             pool,
             np.array([codes[s] for s in trials.situation], np.int32),
             protocol,
-            weight_sd,
-            threshold_sd,
+            ids=trials.ids,
         )
 
     def initial(self) -> Readout:
-        n_options, n_types = self.pool.shape[:2]
-        return {"weight_log": jnp.zeros((n_options, n_types)), "threshold": jnp.zeros(n_options)}
+        return {"gain_log": jnp.zeros(()), "threshold": jnp.asarray(-1.0), "bias": jnp.zeros(self.pool.shape[0])}
 
     def penalty(self, readout: Readout) -> Float[Array, ""]:
         return 0.5 * (
-            jnp.sum((readout["weight_log"] / self.weight_sd) ** 2)
-            + jnp.sum((readout["threshold"] / self.threshold_sd) ** 2)
+            (readout["gain_log"] / self.gain_sd) ** 2
+            + ((readout["threshold"] + 1.0) / self.threshold_sd) ** 2
+            + jnp.sum((readout["bias"] / self.bias_sd) ** 2)
         )
 
     def predict(self, net: Network, readout: Readout) -> Float[Array, "row option"]:
-        # A neuron of the pool moves by about a hundredth of what a stimulated one does, hence the factor.
-        x = 100.0 * evoked(net, jnp.asarray(self.drive), self.protocol, jnp.asarray(self.alive))
-        read = jnp.any(jnp.asarray(self.pool) > 0, axis=(1, 2))
-        drive = jnp.einsum("okn,ok,rn->ro", self.pool, jnp.exp(readout["weight_log"]), x)
-        return jnp.where(read, drive - readout["threshold"], 0.0)
+        x = evoked(net, jnp.asarray(self.drive), self.protocol, jnp.asarray(self.alive))
+        pool = jnp.asarray(self.pool)
+        member = jnp.any(pool > 0, axis=2)
+        active = jnp.log(self.floor + self.scale * jax.nn.relu(jnp.einsum("okn,rn->rok", pool, x)))
+        n_members = jnp.sum(member, axis=1)
+        mean = jnp.sum(jnp.where(member, active, 0.0), axis=2) / jnp.maximum(n_members, 1)
+        logit = jnp.exp(readout["gain_log"]) * (mean - readout["threshold"]) + readout["bias"]
+        return jnp.where(n_members > 0, logit, 0.0)
 
     def loss(self, predicted: Float[Array, "row option"]) -> Float[Array, "row"]:
         return -jnp.take_along_axis(jax.nn.log_softmax(predicted), jnp.asarray(self.choice)[:, None], axis=1)[:, 0]

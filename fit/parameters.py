@@ -19,10 +19,13 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from connectofit.connectome.errors import SettingError, offenders, unknown_name
 from connectofit.sim import Network
+from connectofit.sim.network import LOG_GAIN
+from connectofit.sim.parameters import Parameter
 
 Values = dict[str, dict[str, Array]]
 
@@ -71,18 +74,30 @@ class Parameters:
     free: tuple[Free, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "free", tuple(self.free))
         names = [f.name for f in self.free]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise SettingError(f"Every free parameter may be named once; named again: {offenders(twice)}.")
 
     def check(self, net: Network) -> None:
-        """Raises `UnknownNameError` for owners or parameters that the network does not have."""
+        """Raises `UnknownNameError` for owners or parameters that the network does not have, `SettingError` for a
+        transform that would leave a parameter's bounds ("add" to a time constant) or change nothing ("scale" of 0)."""
+        described: dict[str, Mapping[str, Parameter]] = {p.name: p.model.parameters for p in net.populations}
+        described |= {p.name: {"log_gain": LOG_GAIN, **p.synapse.parameters} for p in net.projections}
         for f in self.free:
             if f.owner not in net.params:
                 raise unknown_name("population or projection", f.owner, net.params, "the free parameters")
             if f.parameter not in net.params[f.owner]:
                 raise unknown_name("parameter", f.parameter, net.params[f.owner], f.owner)
+            parameter = described[f.owner][f.parameter]
+            if f.transform == "add" and (parameter.low > -math.inf or parameter.high < math.inf):
+                raise SettingError(
+                    f"{f.name} has to be {parameter.rule}, which adding to it would not keep to. Use "
+                    'transform = "scale".'
+                )
+            if f.transform == "scale" and not np.any(np.asarray(net.params[f.owner][f.parameter])):
+                raise SettingError(f'{f.name} is 0, which no factor changes. Use transform = "add".')
 
     def initial(self, net: Network, key: PRNGKeyArray) -> Values:
         """Values of one start: shared parts drawn from N(0, start_sd), no deviations."""

@@ -66,7 +66,8 @@ def read_responses(
     Parameters
     ----------
     source: path (CSV, Parquet, Feather), Arrow table or pandas frame with one row per pair.
-    ids: the neurons of the network; string or integer ids, matched exactly.
+    ids: the neurons of the network, in its order; string or integer ids, matched exactly (CSV, which has no types, by
+        their text).
     columns: canonical name (see `COLUMNS`) to the table's column, for those that differ.
 
     Returns
@@ -76,21 +77,22 @@ def read_responses(
 
     Raises
     ------
-    UnknownNameError: a column that is not there. SchemaError: wrong types, duplicated pairs, q outside 0 to 1, fewer
-        than one trial, or no row left.
+    UnknownNameError: a column that is not there. SchemaError: wrong types, duplicated pairs, q outside 0 to 1, a number
+        of trials that is not whole or below 1, or no row left.
     """
     table = load_table(source, "responses")
     data = mapped_columns(table.arrow, COLUMNS, columns, table.where)
     names = {name: np.asarray(data[name].to_pylist(), dtype=object) for name in ("stimulated", "responding")}
-    place = {neuron: k for k, neuron in enumerate(ids)}
+    place: dict[Id, int] = {neuron if table.typed else str(neuron): k for k, neuron in enumerate(ids)}
+    shown = {name: (columns or {}).get(name, name) for name in COLUMNS}
     index = {name: np.array([place.get(v, -1) for v in values], dtype=np.int64) for name, values in names.items()}
-    number = {name: _numbers(data[name], name, table.where) for name in ("effect", "trials", "q")}
+    number = {name: _numbers(data[name], shown[name], table.where) for name in ("effect", "trials", "q")}
 
     findings: list[Finding] = []
     keep = np.ones(table.arrow.num_rows, dtype=bool)
 
     def leave_out(
-        rule: str, rows: np.ndarray, shown: Sequence[object], message: str, severity: Any = "warning"
+        rule: str, rows: np.ndarray, values: Sequence[object], message: str, severity: Any = "warning"
     ) -> None:
         rows = rows & keep
         if rows.any():
@@ -103,7 +105,7 @@ def read_responses(
                     "",
                     int(rows.sum()),
                     f"{rule}=drop",
-                    examples_of(where, [shown[k] for k in where]),
+                    examples_of(where, [values[int(k)] for k in where]),
                     f"{int(rows.sum())} {message}",
                     int(rows.sum()),
                 )
@@ -112,11 +114,11 @@ def read_responses(
 
     pairs = [f"{a} -> {b}" for a, b in zip(names["stimulated"], names["responding"], strict=True)]
     missing = (index["stimulated"] < 0) | (index["responding"] < 0)
-    absent = sorted({str(v) for k in names for v, i in zip(names[k], index[k], strict=True) if i < 0})
+    absent = sorted({v for k in names for v, i in zip(names[k], index[k], strict=True) if i < 0}, key=str)
     if missing.all():
         raise SchemaError(
-            f"No row of {table.where} joins two neurons of the network; its names look like {offenders(absent)} and the network's "
-            f"like {offenders([str(i) for i in ids])}. Check that both are of one animal and name neurons alike."
+            f"No row of {table.where} joins two neurons of the network; its names look like {offenders(absent)} and "
+            f"the network's like {offenders(list(ids))}. Check that both are of one animal and name neurons alike."
         )
     leave_out("unmatched_id", missing, pairs, f"rows name neurons that the network does not have: {offenders(absent)}")
     leave_out(
@@ -128,8 +130,12 @@ def read_responses(
     )
     bad = ~np.isfinite(number["effect"]) | ~np.isfinite(number["q"]) | ~np.isfinite(number["trials"])
     leave_out("not_finite", bad, pairs, "rows have an effect, q or number of trials that is missing or not finite")
-    wrong = keep & ((number["q"] < 0) | (number["q"] > 1) | (number["trials"] < 1))
-    _refuse(wrong, pairs, table.where, "q has to be from 0 to 1 and trials 1 or more")
+    for name, rule, allowed in (
+        ("q", "from 0 to 1", (number["q"] >= 0) & (number["q"] <= 1)),
+        ("trials", "a whole number, 1 or more", (number["trials"] >= 1) & (number["trials"] % 1 == 0)),
+    ):
+        values = [f"{shown[name]} = {value:g} ({pair})" for value, pair in zip(number[name], pairs, strict=True)]
+        _refuse(keep & ~allowed, values, table.where, f"{shown[name]!r} has to be {rule}")
     key = index["stimulated"] * len(ids) + index["responding"]
     again = np.zeros_like(keep)
     _, first = np.unique(key[keep], return_index=True)
@@ -152,7 +158,7 @@ def read_responses(
         {"responses": int(keep.size)},
         {"responses": int(keep.sum())},
         source={"responses": table.source},
-        columns={k: (columns or {}).get(k, k) for k in COLUMNS},
+        columns=shown,
     )
     return responses, report
 
@@ -194,5 +200,5 @@ def _numbers(column: pa.ChunkedArray, name: str, where: str) -> np.ndarray:
 
 def _refuse(rows: np.ndarray, shown: Sequence[object], where: str, rule: str) -> None:
     if rows.any():
-        found = [f"row {k + 1}: {shown[k]}" for k in np.flatnonzero(rows)]
+        found = [f"row {k + 1}: {shown[int(k)]}" for k in np.flatnonzero(rows)]
         raise SchemaError(f"In {where}, {rule}; found otherwise in {offenders(found)}. Correct these rows.")

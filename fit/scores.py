@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata
 
+from connectofit.connectome.errors import unknown_name
+
 
 def auroc(truth: Float[np.ndarray, "row"], score: Float[np.ndarray, "row"]) -> float:
     """Probability that a positive row scores above a negative one, ties counted half; NaN if either is missing.
@@ -37,7 +39,11 @@ def within(
     """Mean over groups of ``"auroc"`` (a the truth) or ``"spearman"``.
 
     Groups with fewer than `least` positives or negatives (auroc), or rows (spearman), are left out.
+    NaN if no group is left. Raises `UnknownNameError` for another kind.
     """
+    if kind not in ("auroc", "spearman"):
+        raise unknown_name("score", kind, ("auroc", "spearman"))
+    a, b = np.asarray(a), np.asarray(b)
     labels = np.asarray([str(g) for g in groups])
     values = []
     for group in np.unique(labels):

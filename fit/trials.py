@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
-from connectofit.connectome.errors import SchemaError, offenders
+from connectofit.connectome.errors import SchemaError, SettingError, offenders
 from connectofit.connectome.report import Finding, ValidationReport, examples_of
 from connectofit.connectome.tables import load_table
 from connectofit.fit.responses import Id, mapped_columns
@@ -52,11 +52,13 @@ class Trials:
 
     @property
     def situation(self) -> tuple[str, ...]:
-        """Stimulated and ablated neurons as text: rows with the same one are the same experiment on the model."""
-        return tuple(
-            f"{' '.join(str(self.ids[i]) for i in s) or '-'} | {' '.join(str(self.ids[i]) for i in a) or '-'}"
-            for s, a in zip(self.stimulated, self.ablated, strict=True)
-        )
+        """Stimulated and ablated neurons as text, in the order of `ids`: rows with the same one are the same experiment
+        on the model, in whatever order the table names the neurons."""
+
+        def named(neurons: tuple[int, ...]) -> str:
+            return " ".join(str(self.ids[i]) for i in sorted(set(neurons))) or "-"
+
+        return tuple(f"{named(s)} | {named(a)}" for s, a in zip(self.stimulated, self.ablated, strict=True))
 
     def drive(self) -> Float[np.ndarray, "row neuron"]:
         """1 where a neuron is stimulated."""
@@ -102,8 +104,11 @@ def read_trials(
     Raises
     ------
     SchemaError: neurons that the network does not have, an answer that is not among the options, or two answers for one
-        situation. UnknownNameError: a column that is not there.
+        situation. SettingError: fewer than two options, or one named twice. UnknownNameError: a column that is not
+        there.
     """
+    if len(set(options)) < max(len(options), 2):
+        raise SettingError(f"Two options or more are needed, each named once; found {list(options)}.")
     table = load_table(source, "trials")
     data = {
         k: [str(v) if v is not None else "" for v in c.to_pylist()]
@@ -114,13 +119,14 @@ def read_trials(
         absent = [f"row {k + 1}: {n}" for k, cell in enumerate(data[name]) for n in cell.split() if n not in place]
         if absent:
             raise SchemaError(
-                f"Column {name!r} of {table.where} names neurons that the network does not have: {offenders(absent)}. Correct the "
-                "names, or take these rows out."
+                f"Column {(columns or {}).get(name, name)!r} of {table.where} names neurons that the network does not "
+                f"have: {offenders(absent)}. Correct the names, or take these rows out."
             )
     unknown = [f"row {k + 1}: {c!r}" for k, c in enumerate(data["choice"]) if c not in options]
     if unknown:
         raise SchemaError(
-            f"The answer in {table.where} has to be one of {', '.join(options)}; found {offenders(unknown)}."
+            f"The answer in {table.where} has to be one of {', '.join(options)}; found {offenders(unknown)}. Correct "
+            "these rows, or add to the options."
         )
     trials = Trials(
         tuple(ids),
@@ -132,17 +138,19 @@ def read_trials(
         tuple(data["reference"]),
     )
     first: dict[str, int] = {}
-    repeated = []
+    repeated, contrary = [], []
     for k, situation in enumerate(trials.situation):
         if first.setdefault(situation, k) == k:
             continue
         repeated.append(k)
         if trials.choice[k] != trials.choice[first[situation]]:
-            raise SchemaError(
-                f"Rows {first[situation] + 1} and {k + 1} of {table.where} give two answers to one situation ({situation}). "
-                "Take one of them out."
-            )
-    findings = ()
+            contrary.append(f"rows {first[situation] + 1} and {k + 1}: {situation}")
+    if contrary:
+        raise SchemaError(
+            f"Rows of {table.where} give two answers to one situation (stimulated | ablated): {offenders(contrary)}. "
+            "Keep one of each."
+        )
+    findings: tuple[Finding, ...] = ()
     if repeated:
         findings = (
             Finding(
@@ -153,7 +161,8 @@ def read_trials(
                 len(repeated),
                 "repeated_situation=keep",
                 examples_of(repeated, [trials.assay[k] for k in repeated]),
-                f"{len(repeated)} rows repeat the stimulated and ablated neurons of an earlier row; hold-outs keep them together",
+                f"{len(repeated)} rows repeat the stimulated and ablated neurons of an earlier row; hold-outs keep "
+                "them together",
             ),
         )
     n = {"trials": trials.n_rows}

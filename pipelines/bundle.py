@@ -52,7 +52,8 @@ class Model:
         """Neurons and edges in the connectome's order, with the model's values as columns ``model.*``.
 
         Neurons: ``model.population`` and a column for each parameter of its model. Edges: ``model.projection``,
-        ``model.log_gain`` and ``model.weight``, the effective weight. Neurons and edges outside the model have nulls.
+        ``model.log_gain`` and ``model.weight``, the effective weight; ``model.reverse_...`` for couplings against an
+        edge's direction, if the model has any. Neurons and edges outside the model have nulls.
         """
         neurons, edges = self.connectome.neurons, self.connectome.edge_table()
         for name, values in _neuron_values(self.network, self.connectome).items():
@@ -175,6 +176,7 @@ def _structure(network: Network) -> dict[str, np.ndarray]:
         arrays[f"{place}/synapse"] = np.array(repr(projection.synapse))
         arrays[f"{place}/ends"] = np.array([projection.pre, projection.post])
         arrays[f"{place}/delay_ms"] = np.array(projection.delay_ms)
+        arrays[f"{place}/reverse"] = np.array(projection.reverse)
         arrays[f"{place}/types"] = np.array([repr(item) for item in projection.types])
         for name in ("indptr", "post_index", "base_weight", "type_index"):
             arrays[f"{place}/{name}"] = np.asarray(getattr(projection, name))
@@ -213,21 +215,28 @@ def _neuron_values(network: Network, connectome: Connectome) -> dict[str, pa.Arr
 
 
 def _edge_values(network: Network, connectome: Connectome) -> dict[str, pa.Array]:
-    """Projection, log gain and effective weight of each edge, null where it has none; in the connectome's order."""
+    """Projection, log gain and effective weight of each edge, null where it has none; in the connectome's order.
+
+    Couplings against the direction of an edge stand in columns of their own, ``reverse_...``.
+    """
     e = connectome.n_edges
-    projection_of = np.full(e, None, object)
-    log_gain, weight = np.full(e, np.nan), np.full(e, np.nan)
-    for projection in network.projections:
-        rows = _edge_rows(network, connectome, projection)
-        gains = np.asarray(network.params[projection.name]["log_gain"], np.float64)
-        projection_of[rows] = projection.name
-        log_gain[rows] = gains[np.asarray(projection.type_index)]
-        weight[rows] = np.asarray(projection.base_weight, np.float64) * np.exp(log_gain[rows])
-    return {
-        "projection": pa.array(projection_of, pa.string()),
-        "log_gain": pa.array(log_gain, from_pandas=True),
-        "weight": pa.array(weight, from_pandas=True),
-    }
+    columns: dict[str, pa.Array] = {}
+    for prefix, reverse in (("", False), ("reverse_", True)):
+        projections = [projection for projection in network.projections if projection.reverse == reverse]
+        if reverse and not projections:
+            continue
+        projection_of = np.full(e, None, object)
+        log_gain, weight = np.full(e, np.nan), np.full(e, np.nan)
+        for projection in projections:
+            rows = _edge_rows(network, connectome, projection)
+            gains = np.asarray(network.params[projection.name]["log_gain"], np.float64)
+            projection_of[rows] = projection.name
+            log_gain[rows] = gains[np.asarray(projection.type_index)]
+            weight[rows] = np.asarray(projection.base_weight, np.float64) * np.exp(log_gain[rows])
+        columns[f"{prefix}projection"] = pa.array(projection_of, pa.string())
+        columns[f"{prefix}log_gain"] = pa.array(log_gain, from_pandas=True)
+        columns[f"{prefix}weight"] = pa.array(weight, from_pandas=True)
+    return columns
 
 
 def _edge_rows(network: Network, connectome: Connectome, projection: Projection) -> np.ndarray:
@@ -235,6 +244,8 @@ def _edge_rows(network: Network, connectome: Connectome, projection: Projection)
     kind = KINDS.index("electrical" if projection.synapse.positive else "chemical")
     pre = connectome.index_of(network.population(projection.pre).ids)[projection.pre_index]
     post = connectome.index_of(network.population(projection.post).ids)[np.asarray(projection.post_index)]
+    if projection.reverse:
+        pre, post = post, pre
     n, k = connectome.n_neurons, len(KINDS)
     key = (connectome.pre.astype(np.int64) * n + connectome.post) * k + connectome.kind
     wanted = (pre * n + post) * k + kind

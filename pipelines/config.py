@@ -36,6 +36,8 @@ class Settings(BaseModel):
 
 def _as_tuple(value: Any) -> Any:
     """Lists become tuples, so that a frozen section is frozen all through and strict checks accept TOML's arrays."""
+    if isinstance(value, Mapping):
+        return {key: _as_tuple(item) for key, item in value.items()}
     return tuple(_as_tuple(item) for item in value) if isinstance(value, list | tuple) else value
 
 

@@ -22,6 +22,10 @@ MODELS = {
     "no_connectome": "no connectome",
     "raw_weights": "raw weights, no fit",
     "majority": "majority answer",
+    "connectome_distance": "connectome + distance",
+    "rewired_distance": "rewired + distance",
+    "no_connectome_distance": "no connectome + distance",
+    "raw_distance": "soma distance, no fit",
 }
 """The models that are compared: name in the tables to label, the real one first."""
 

@@ -6,6 +6,9 @@ from connectofit.pipelines.report import TEMPLATE
 from connectofit.pipelines.run import RunResult
 from connectofit.pipelines.scores import score_table
 from connectofit.pipelines.stage import Stage
+from connectofit.pipelines.worm_evaluate import evaluate_worm
+from connectofit.pipelines.worm_fit import fit_files, fit_worm
+from connectofit.pipelines.worm_fit_settings import EvaluateSettings, FitSettings
 from connectofit.pipelines.worm_report import write_report
 from connectofit.pipelines.worm_settings import BuildSettings, ExportSettings, ImportSettings, SimulateSettings
 from connectofit.pipelines.worm_stages import (
@@ -40,24 +43,44 @@ STAGES = (
         inputs=("import", "build"),
         outputs=("traces.parquet", "protocol.json"),
     ),
-)
-
-EXPORT = Stage(
-    "export",
-    export_model,
-    settings=ExportSettings,
-    inputs=("import", "build", "fit"),
-    outputs=("model/*", "*"),
-    documents_run=True,
-)
-
-REPORT = Stage(
-    "report",
-    write_report,
-    inputs=("import", "build", "simulate", "fit", "evaluate"),
-    outputs=("report.html",),
-    files=lambda _: {"template": TEMPLATE},
-    documents_run=True,
+    Stage(
+        "fit",
+        fit_worm,
+        settings=FitSettings,
+        files=fit_files,
+        inputs=("import", "build"),
+        outputs=(
+            "predictions.parquet",
+            "assays.parquet",
+            "history.parquet",
+            "parameters.npz",
+            "readouts.json",
+            "data.json",
+        ),
+    ),
+    Stage(
+        "evaluate",
+        evaluate_worm,
+        settings=EvaluateSettings,
+        inputs=("fit",),
+        outputs=("scores.parquet", "summary.parquet"),
+    ),
+    Stage(
+        "export",
+        export_model,
+        settings=ExportSettings,
+        inputs=("import", "build", "fit"),
+        outputs=("model/*", "*"),
+        documents_run=True,
+    ),
+    Stage(
+        "report",
+        write_report,
+        inputs=("import", "build", "simulate", "fit", "evaluate"),
+        outputs=("report.html",),
+        files=lambda _: {"template": TEMPLATE},
+        documents_run=True,
+    ),
 )
 
 

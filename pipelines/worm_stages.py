@@ -124,7 +124,8 @@ def export_model(context: StageContext) -> None:
     """The fitted model as a bundle, ``model/``, and its graph in the formats of the settings."""
     connectome, spec, network = load_network(context)
     fitted = network.with_params(nest_params(read_arrays(context.inputs["fit"] / "parameters.npz")))
-    model = Model(fitted, connectome, spec, context.provenance)
+    readouts = json.loads((context.inputs["fit"] / "readouts.json").read_text(encoding="utf-8"))
+    model = Model(fitted, connectome, spec, dict(context.provenance) | {"readouts": readouts})
     export(model, context.out / "model", format="bundle")
     for name in context.settings.formats:
         export(model, context.out / EXPORT_FILES[name], format=name)

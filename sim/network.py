@@ -76,6 +76,7 @@ class Projection:
     type_index: Int[np.ndarray, " edge"]
     types: tuple[Id | tuple[Id, ...], ...]
     delay_ms: float = 0.0
+    reverse: bool = False
 
     @property
     def n_edges(self) -> int:

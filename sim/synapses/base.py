@@ -35,7 +35,7 @@ class Synapse(ABC):
 
     @abstractmethod
     def source(self, p: Values, v: Float[Array, " pre"], v_rest: Float[Array, " pre"]) -> Float[Array, " pre"]:
-        """What each presynaptic neuron sends at the start of a step (graded synapses only; others send spikes)."""
+        """What the voltages make each presynaptic neuron send in a step; 0 for synapses that carry spikes."""
 
     @abstractmethod
     def drive(

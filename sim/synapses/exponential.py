@@ -37,7 +37,7 @@ class Exponential(Synapse):
         return {"current": jnp.zeros_like(like)}
 
     def source(self, p: Values, v: Float[Array, " pre"], v_rest: Float[Array, " pre"]) -> Float[Array, " pre"]:
-        raise NotImplementedError("an exponential synapse sends spikes")
+        return jnp.zeros_like(v)
 
     def drive(
         self, p: Values, state: State, arriving: Float[Array, " post"], total: Float[Array, " post"] | None, onto: Drive
