@@ -1,7 +1,7 @@
 """Errors of the package: every one names the object, the rule, what was found and what to do.
 
 All subclass `ConnectofitError` and the standard type that fits, so that `except ValueError` also works. The command
-line turns a `ConnectofitError` into one message and exit code 2.
+line turns a `ConnectofitError` into one message and exit code 2 (1 for a `DivergedError`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import click
 from tqdm import tqdm
 
 from connectofit.connectome import read_connectome
-from connectofit.connectome.errors import ConnectofitError, SettingError
+from connectofit.connectome.errors import ConnectofitError, DivergedError, SettingError
 from connectofit.pipelines.bundle import load_model
 from connectofit.pipelines.config import parse_assignment
 from connectofit.pipelines.export import FORMATS, export
@@ -22,7 +22,7 @@ from connectofit.pipelines.pipeline import Pipeline, recipes
 
 
 class _Group(click.Group):
-    """Turns the package's errors into one message and exit code 2."""
+    """Turns the package's errors into one message and exit code 2, or 1 for a run that diverged."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -30,7 +30,8 @@ class _Group(click.Group):
         except ConnectofitError as error:
             notes = getattr(error, "__notes__", [])
             click.echo(" ".join([f"Error: {error}", *notes]), err=True)
-            ctx.exit(2)
+            # A simulation or fit that diverged had good input: that is a run that failed.
+            ctx.exit(1 if isinstance(error, DivergedError) else 2)
 
 
 class _LogHandler(logging.Handler):

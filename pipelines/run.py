@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,11 +50,12 @@ class StageResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run: its folder, and what became of each stage, in order."""
+    """A finished run: its folder, what became of each stage, in order, and the stages' settings as plain values."""
 
     recipe: str
     folder: Path
     stages: tuple[StageResult, ...]
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> StageResult:
         """The result of one stage. Raises `UnknownNameError`, also for a stage that `until` left out."""
@@ -151,7 +152,8 @@ def _run_locked(
         results[stage.name] = StageResult(
             stage.name, status, reason, place, key, float(manifest["seconds"]), manifest["peak_memory_bytes"]
         )
-    result = RunResult(recipe, out, tuple(results.values()))
+    settings_used = {name: found.get("settings") or {} for name, found in facts.items()}
+    result = RunResult(recipe, out, tuple(results.values()), settings_used)
     _write_run_manifest(result, sections, environment)
     return result
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -59,6 +60,35 @@ def score_table(evaluation: Path) -> ScoreTable:
         cells = [MODELS.get(model, model), str(len(fits)), *(_spread(fits[column]) for column in SCORES)]
         rows.append((*cells, _assays(fits)))
     return ScoreTable(("model", "runs", *(title for title, _ in SCORES.values()), "assays right"), tuple(rows))
+
+
+def fit_facts(settings: Mapping[str, Any]) -> str:
+    """Folds, fold seeds and rewirings of a run in words, so that a shortened run says that it is one."""
+    facts = []
+    if "folds" in settings:
+        some = settings.get("run_folds") or settings["folds"]
+        facts.append(
+            f"{settings['folds']} folds" if some == settings["folds"] else f"{some} of {settings['folds']} folds"
+        )
+    if "fold_seeds" in settings:
+        facts.append(f"fold seeds {', '.join(map(str, settings['fold_seeds']))}")
+    if "rewirings" in settings:
+        facts.append(f"{settings['rewirings']} rewirings")
+    return ", ".join(facts)
+
+
+def margins(evaluation: Path) -> list[str]:
+    """How far the mean AUROC of the connectome stands above each control that was fitted in the same way."""
+    means = pd.read_parquet(evaluation / "scores.parquet").groupby("model")["auroc"].mean()
+    lines = []
+    for model, controls in (
+        ("connectome", ("rewired", "no_connectome")),
+        ("connectome_distance", ("rewired_distance", "no_connectome_distance")),
+    ):
+        known = [f"{means[model] - means[c]:+.3f} to {MODELS[c]}" for c in controls if {model, c} <= set(means.index)]
+        if known:
+            lines.append(f"AUROC of {MODELS[model]}, difference of the means: {', '.join(known)}.")
+    return lines
 
 
 def _spread(values: pd.Series) -> str:

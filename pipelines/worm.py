@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from connectofit.pipelines.report import TEMPLATE
 from connectofit.pipelines.run import RunResult
-from connectofit.pipelines.scores import score_table
+from connectofit.pipelines.scores import fit_facts, margins, score_table
 from connectofit.pipelines.stage import Stage
 from connectofit.pipelines.worm_evaluate import evaluate_worm
 from connectofit.pipelines.worm_fit import fit_files, fit_worm
@@ -89,7 +89,9 @@ def summary(result: RunResult) -> str:
     done = {stage.name for stage in result.stages}
     lines = []
     if "evaluate" in done:
-        lines += [str(score_table(result.path("evaluate"))), ""]
+        settings = result.settings.get("fit", {})
+        lines += [f"Held-out scores, mean (smallest to largest) over runs; {fit_facts(settings)}"]
+        lines += [str(score_table(result.path("evaluate"))), *margins(result.path("evaluate")), ""]
     if "report" in done:
         lines.append(f"Report: {result.path('report', 'report.html')}")
     if "export" in done:

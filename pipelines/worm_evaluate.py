@@ -48,7 +48,7 @@ def evaluate_worm(context: StageContext) -> None:
     scores.to_parquet(context.out / "scores.parquet", index=False)
     values = [column for column in scores.columns if column not in KEYS]
     summary = scores.groupby("model", sort=False)[values].agg(["mean", "min", "max"])
-    summary.columns = [f"{name}_{what}" for name, what in summary.columns]
+    summary.columns = ["_".join(column) for column in summary.columns]
     summary.insert(0, "runs", scores.groupby("model", sort=False).size())
     summary.reset_index().to_parquet(context.out / "summary.parquet", index=False)
 

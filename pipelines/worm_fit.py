@@ -136,14 +136,14 @@ def fit_worm(context: StageContext) -> None:
 def load_data(imported: Path, built: Path, files: Any, settings: FitSettings) -> tuple[Data, dict[str, Any]]:
     """The graph, the spec and the matched data, with the data's validation reports."""
     connectome = Connectome.read(imported / "connectome")
-    responses, atlas_report = read_responses(files["atlas"], connectome.ids, columns=settings.atlas_columns)
-    trials, assay_report = read_trials(
-        files["assays"], connectome.ids, options=settings.options, columns=settings.assay_columns
-    )
+    spec = ModelSpec.load(built / "spec.toml")
+    # A spec of several populations orders the neurons by them: data refer to the network's order.
+    ids = build(connectome, spec).ids
+    responses, atlas_report = read_responses(files["atlas"], ids, columns=settings.atlas_columns)
+    trials, assay_report = read_trials(files["assays"], ids, options=settings.options, columns=settings.assay_columns)
     if settings.group_by not in connectome.neurons.column_names:
         raise unknown_name("column", settings.group_by, connectome.neurons.column_names, "the neurons (fit.group_by)")
-    types = tuple(str(t) for t in connectome.column(settings.group_by))
-    spec = ModelSpec.load(built / "spec.toml")
+    types = tuple(str(t) for t in connectome.column(settings.group_by)[connectome.index_of(ids)])
     return Data(connectome, spec, responses, trials, types, settings), {"atlas": atlas_report, "assays": assay_report}
 
 
@@ -172,7 +172,8 @@ def soma_distance_um(data: Data) -> np.ndarray:
         if name not in data.connectome.neurons.column_names:
             error = unknown_name("column", name, data.connectome.neurons.column_names, "the neurons")
             raise UnknownNameError(f"{error} Or set fit.distance = false.")
-    position = np.array([data.connectome.column(name) for name in columns], dtype=float).T
+    order = data.connectome.index_of(data.responses.ids)
+    position = np.array([data.connectome.column(name)[order] for name in columns], dtype=float).T
     distance = np.linalg.norm(position[data.responses.stimulated] - position[data.responses.responding], axis=1)
     if not np.isfinite(distance).all():
         raise SettingError("Positions are missing for some of the atlas's neurons; set fit.distance = false.")
@@ -216,7 +217,7 @@ def _run_task(task: Task, data: Data, work: Path, progress: Callable[[int], obje
         checkpoints=folder,
         progress=progress,
     )
-    label = {"model": task.model, "replicate": task.replicate, "fold_seed": task.fold_seed}
+    label: dict[str, Any] = {"model": task.model, "replicate": task.replicate, "fold_seed": task.fold_seed}
     tables = {
         "predictions": _prediction_table(data, folds["atlas"], result.predictions["atlas"]).assign(**label),
         "assays": _assay_table(data, folds.get("assays"), result.predictions.get("assays")).assign(**label),
@@ -287,7 +288,8 @@ def _unfitted(data: Data) -> list[pd.DataFrame]:
     c, r = data.connectome, data.responses
     direct = np.zeros((c.n_neurons, c.n_neurons))
     np.add.at(direct, (c.pre, c.post), c.count)
-    scores = {"raw_weights": direct[r.stimulated, r.responding]}
+    order = c.index_of(r.ids)
+    scores = {"raw_weights": direct[order[r.stimulated], order[r.responding]]}
     if data.settings.distance:
         scores["raw_distance"] = -soma_distance_um(data)
     kinds = [data.types[i] for i in r.stimulated]

@@ -17,7 +17,7 @@ from connectofit.data import celegans_paths, citations, licence
 from connectofit.pipelines import figures
 from connectofit.pipelines.keys import file_digest
 from connectofit.pipelines.report import Picture, Section, Table, Text, picture, render
-from connectofit.pipelines.scores import MODELS, SCORES, score_table
+from connectofit.pipelines.scores import MODELS, SCORES, fit_facts, margins, score_table
 from connectofit.pipelines.stage import StageContext
 
 METHOD = (
@@ -27,9 +27,9 @@ METHOD = (
 )
 
 _MEANING = {
-    "auroc": "Does the model rank the significant responses (q < 0.05) first? Over all pairs of neurons.",
+    "auroc": "Does the model rank the significant responses (q < 0.05) first? Mean over folds.",
     "auroc_within": "The same within each stimulated neuron, then averaged over these.",
-    "spearman": "Rank correlation of the predicted with the measured response |dF/F|, over all pairs.",
+    "spearman": "Rank correlation of the predicted with the measured response |dF/F|; mean over folds.",
     "spearman_within": "The same within each stimulated neuron, then averaged over these.",
 }
 
@@ -46,7 +46,7 @@ def write_report(context: StageContext) -> None:
         _scores(folders["evaluate"], provenance),
     ]
     parts: list[tuple[str, Callable[[], list[Text | Table | Picture]]]] = [
-        ("Data validation", lambda: _validation(folders["import"])),
+        ("Data validation", lambda: _validation(folders["import"], folders["fit"])),
         ("Network", lambda: _network(folders["build"], connectome)),
         ("Simulated activity", lambda: _activity(folders["simulate"])),
         ("Course of the fit", lambda: _course(folders["fit"])),
@@ -64,16 +64,22 @@ def write_report(context: StageContext) -> None:
     (context.out / "report.html").write_text(render(title, lead, sections), encoding="utf-8")
 
 
-def _validation(folder: Path) -> list[Text | Table | Picture]:
-    report = ValidationReport.from_json((folder / "validation.json").read_text(encoding="utf-8"))
+def _validation(imported: Path, fitted: Path) -> list[Text | Table | Picture]:
+    reports = [ValidationReport.from_json((imported / "validation.json").read_text(encoding="utf-8"))]
+    data = json.loads((fitted / "data.json").read_text(encoding="utf-8"))
+    reports += [ValidationReport.from_json(json.dumps(data[name])) for name in ("atlas", "assays")]
     sizes = Table(
         "Rows read and kept",
         ("table", "source", "rows read", "rows kept"),
-        [(t, report.source.get(t, ""), f"{n:,}", f"{report.rows_kept[t]:,}") for t, n in report.rows_in.items()],
+        [
+            (table, report.source.get(table, ""), f"{n:,}", f"{report.rows_kept[table]:,}")
+            for report in reports
+            for table, n in report.rows_in.items()
+        ],
         numeric=(2, 3),
     )
     rows = []
-    for f in report.findings:
+    for f in (finding for report in reports for finding in report.findings):
         examples = "; ".join(f"{row}: {value}" for row, value in f.examples)
         rule = f"{f.table}: {f.rule}".replace("_", " ")
         rows.append((f.severity, rule, f"{f.count:,}", f.message, f.policy, examples))
@@ -168,23 +174,10 @@ def _course(folder: Path) -> list[Text | Table | Picture]:
     return list(pictures)
 
 
-def _fit_facts(provenance: Mapping[str, Any]) -> str:
-    """Folds, fold seeds and rewirings of this run, as it was set."""
-    fit = provenance["stages"].get("fit", {}).get("settings", {})
-    facts = []
-    if "folds" in fit:
-        facts.append(f"{fit['folds']} folds")
-    if "fold_seeds" in fit:
-        facts.append(f"fold seeds {', '.join(map(str, fit['fold_seeds']))}")
-    if "rewirings" in fit:
-        facts.append(f"{fit['rewirings']} rewirings")
-    return ", ".join(facts)
-
-
 def _scores(folder: Path, provenance: Mapping[str, Any]) -> Table:
     table = score_table(folder)
     strong = [i for i, row in enumerate(table.rows) if row[0] == MODELS["connectome"]]
-    facts = _fit_facts(provenance)
+    facts = fit_facts(provenance["stages"].get("fit", {}).get("settings", {}))
     caption = f"Held-out scores: mean (smallest to largest) over runs{'; this run: ' + facts if facts else ''}"
     rows = [[cell.replace(" (", "\n(") for cell in row] for row in table.rows]  # the range below the mean
     return Table(caption, table.columns, rows, numeric=range(1, len(table.columns)), strong=strong)
@@ -206,7 +199,7 @@ def _dots(folder: Path, provenance: Mapping[str, Any]) -> list[Text | Table | Pi
         "the same fit on connectomes whose edges were swapped, degrees kept. No connectome: class effects alone.",
         style="note",
     )
-    return [note, *pictures, _scores(folder, provenance)]
+    return [note, *pictures, _scores(folder, provenance), *(Text(line) for line in margins(folder))]
 
 
 def _assays(folder: Path) -> list[Text | Table | Picture]:

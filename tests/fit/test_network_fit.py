@@ -110,7 +110,8 @@ def test_without_validation_the_last_step_counts_and_the_loss_is_the_mean_over_a
     assert plain.starts["ended"].tolist() == ["steps"]
     assert plain.history["validation"].isna().all()
     # Before the first step every parameter is at the mean of its prior, whose penalty is 0.
-    expected = nll(task.labels.predict(task.net, task.labels.initial()), task.labels.detected)
+    before = replace(plain, network=task.net, readouts={"atlas": task.labels.initial()})
+    expected = nll(before.predict("atlas", task.labels), task.labels.detected)
     assert plain.history["training"][0] == pytest.approx(expected.mean(), rel=1e-5)
     heavier = task.run(free=free, validation=None, hold_out=None, starts=1, weights={"atlas": 2.5})
     assert heavier.history["training"][0] == pytest.approx(2.5 * expected.mean(), rel=1e-5)

@@ -41,6 +41,9 @@ def choice(small) -> Choice:
     )
 
 
+compiled = jax.jit(evoked, static_argnames="protocol")
+
+
 @jax.jit
 def predict(objective, net, readout) -> jax.Array:
     """Compiled once for all tests of one shape."""
@@ -57,7 +60,7 @@ def test_detection_reads_out_what_the_class_says(small, detection):
     with jax.enable_x64(True):
         readout = readout_of(detection)
         found = np.asarray(predict(detection, small, readout))
-        x = np.abs(np.asarray(evoked(small, np.eye(7), PROTOCOL)))
+        x = np.abs(np.asarray(compiled(small, np.eye(7), PROTOCOL)))
     stimulated = np.nonzero(detection.drive)[1][detection.condition]
     codes = np.array([ord(t) - ord("a") for t in TYPES])
     r = {k: np.asarray(v) for k, v in readout.items()}
@@ -100,7 +103,7 @@ def test_choice_reads_out_what_the_class_says(small, choice):
     with jax.enable_x64(True):
         readout = readout_of(choice)
         found = np.asarray(predict(choice, small, readout))
-        x = np.asarray(evoked(small, choice.drive, PROTOCOL, choice.alive))
+        x = np.asarray(compiled(small, choice.drive, PROTOCOL, choice.alive))
     r = {k: np.asarray(v) for k, v in readout.items()}
     of_type = {t: x[:, [k for k, u in enumerate(TYPES) if u == t]].mean(1) for t in "abc"}
     active = {t: np.log(choice.floor + choice.scale * np.maximum(v, 0)) for t, v in of_type.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from connectofit.connectome.errors import DivergedError
 from connectofit.pipelines import cli, pipeline
 from connectofit.pipelines.config import Settings
 from connectofit.pipelines.pipeline import PipelineDefinition
@@ -23,6 +24,8 @@ class Numbers(Settings):
 def write_numbers(context: StageContext) -> None:
     if context.settings.count == 13:
         raise RuntimeError("a stage that breaks")
+    if context.settings.count == 14:
+        raise DivergedError("The fit diverged.")
     (context.out / "numbers.txt").write_text("x" * context.settings.count)
 
 
@@ -105,6 +108,12 @@ def test_a_run_that_breaks_gives_exit_code_1(call):
     assert done.exit_code == 1
     assert isinstance(done.exception, RuntimeError)
     assert "stage 'numbers'" in done.exception.__notes__[0]
+
+
+def test_a_run_that_diverges_gives_exit_code_1_and_no_traceback(call):
+    done = call("run", "tiny.toml", "--set", "numbers.count=14")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: The fit diverged.")
 
 
 def test_recipes_lists_the_worm(call):

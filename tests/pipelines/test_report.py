@@ -79,6 +79,8 @@ def context(tmp_path_factory) -> StageContext:
     t_ms = np.arange(100.0)
     traces = pd.DataFrame({"t_ms": t_ms, "AVAL": np.sin(t_ms / 20), HOSTILE: np.cos(t_ms / 20), "PVC": 0 * t_ms})
     traces.to_parquet(folders["simulate"] / "traces.parquet")
+    found = json.loads(report.to_json())
+    (folders["fit"] / "data.json").write_text(json.dumps({"q_below": 0.05, "atlas": found, "assays": found}))
     history_frame().to_parquet(folders["fit"] / "history.parquet")
     assays = pd.DataFrame(
         {

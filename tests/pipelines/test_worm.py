@@ -70,9 +70,11 @@ def test_fitted_parameters_are_exported_and_come_back(run, tmp_path):
     _, _, network = load_network(context)
     gains = np.linspace(-1, 1, len(network.params["chemical"]["log_gain"])).astype(np.float32)
     write_arrays(fit / "parameters.npz", flatten_params({"chemical": {"log_gain": gains}}))
+    (fit / "readouts.json").write_text(json.dumps({"atlas": {"offset": 0.5}}))
     export_model(context)
     loaded = load_model(out / "model")
     np.testing.assert_array_equal(loaded.network.params["chemical"]["log_gain"], gains)
+    assert loaded.provenance["readouts"]["atlas"]["offset"] == 0.5
     assert sorted(path.name for path in out.iterdir()) == ["model", "model.graphml", "model.json", "tables"]
     graph = nx.read_graphml(out / "model.graphml")
     assert len(graph) == 302
