@@ -38,7 +38,7 @@ from connectofit.pipelines.arrays import flatten_params, write_arrays
 from connectofit.pipelines.stage import StageContext
 from connectofit.pipelines.worm_fit_settings import FitSettings
 
-CONNECTED = ("connectome", "rewired", "connectome_distance", "rewired_distance")
+CONNECTED = ("connectome", "rewired", "connectome_distance")
 TABLES = ("predictions", "assays", "history")
 
 
@@ -82,8 +82,6 @@ def tasks(settings: FitSettings) -> list[Task]:
     for replicate in range(settings.rewirings):
         seed = settings.fold_seeds[replicate % len(settings.fold_seeds)]
         found.append(Task("rewired", replicate, seed))
-        if settings.distance and replicate < len(settings.fold_seeds):
-            found.append(Task("rewired_distance", replicate, seed))
     return found
 
 
