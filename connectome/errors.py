@@ -53,7 +53,8 @@ def unknown_name(what: str, name: str, options: Iterable[str], where: str = "") 
     Parameters: `what` kind of thing the name should denote, e.g. ``"column"``; `where` it was looked for.
     """
     known = [str(option) for option in options]
-    near = difflib.get_close_matches(str(name), known, n=1)
+    near = [option for option in known if option.casefold() == str(name).casefold()]
+    near = near or difflib.get_close_matches(str(name), known, n=1)
     place = f" in {where}" if where else ""
     hint = f" Did you mean {near[0]!r}?" if near else f" Known: {offenders(sorted(known), 20)}." if known else ""
     return UnknownNameError(f"No {what} named {name!r}{place}.{hint}")

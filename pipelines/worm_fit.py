@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,12 +98,10 @@ def fit_worm(context: StageContext) -> None:
             for task in todo:
                 _run_task(task, data, context.work, lambda n: bar.update(n))
         else:
-            # One thread for each of the processes: more would wait for each other.
-            flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-            os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
             runs = (joblib.delayed(_run_alone)(task, *arguments) for task in todo)
-            for _ in joblib.Parallel(n_jobs=settings.jobs, return_as="generator_unordered")(runs):
-                bar.update(n_folds * settings.steps)
+            with _one_thread_each():
+                for _ in joblib.Parallel(n_jobs=settings.jobs, return_as="generator_unordered")(runs):
+                    bar.update(n_folds * settings.steps)
         final = fit_network(
             build(data.connectome, data.spec),
             objectives(data, "connectome"),
@@ -176,6 +175,21 @@ def soma_distance_um(data: Data) -> np.ndarray:
     if not np.isfinite(distance).all():
         raise SettingError("Positions are missing for some of the atlas's neurons; set fit.distance = false.")
     return distance
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes that start meanwhile compute with one thread: with more they would wait for each other."""
+    before = os.environ.get("XLA_FLAGS")
+    flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    os.environ["XLA_FLAGS"] = f"{before or ''} {flags}".strip()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["XLA_FLAGS"]
+        else:
+            os.environ["XLA_FLAGS"] = before
 
 
 def _run_alone(
