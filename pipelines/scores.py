@@ -24,6 +24,7 @@ MODELS = {
     "raw_weights": "raw weights, no fit",
     "majority": "majority answer",
     "connectome_distance": "connectome + distance",
+    "rewired_distance": "rewired + distance",
     "no_connectome_distance": "no connectome + distance",
     "raw_distance": "soma distance, no fit",
 }
@@ -82,7 +83,7 @@ def margins(evaluation: Path) -> list[str]:
     lines = []
     for model, controls in (
         ("connectome", ("rewired", "no_connectome")),
-        ("connectome_distance", ("no_connectome_distance",)),
+        ("connectome_distance", ("rewired_distance", "no_connectome_distance")),
     ):
         known = [f"{means[model] - means[c]:+.3f} to {MODELS[c]}" for c in controls if {model, c} <= set(means.index)]
         if known:

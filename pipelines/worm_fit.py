@@ -39,7 +39,8 @@ from connectofit.pipelines.arrays import flatten_params, write_arrays
 from connectofit.pipelines.stage import StageContext
 from connectofit.pipelines.worm_fit_settings import FitSettings
 
-CONNECTED = ("connectome", "rewired", "connectome_distance")
+CONNECTED = ("connectome", "rewired", "connectome_distance", "rewired_distance")
+DISTANCE_UNIT_UM = 10.0  # makes the gain of order 1, like the readout's other parameters, so that Adam reaches it
 TABLES = ("predictions", "assays", "history")
 
 
@@ -83,6 +84,8 @@ def tasks(settings: FitSettings) -> list[Task]:
     for replicate in range(settings.rewirings):
         seed = settings.fold_seeds[replicate % len(settings.fold_seeds)]
         found.append(Task("rewired", replicate, seed))
+    if settings.distance:  # on one rewiring for each seed of the folds
+        found += [Task("rewired_distance", k, settings.fold_seeds[k]) for k in range(len(settings.fold_seeds))]
     return found
 
 
@@ -154,7 +157,7 @@ def objectives(data: Data, model: str) -> dict[str, Objective]:
         q_below=settings.q_below,
         effect_sd=settings.excitability_sd,
         connected=model in CONNECTED,
-        distance=soma_distance_um(data) / 100.0 if model.endswith("_distance") else None,
+        distance=soma_distance_um(data) / DISTANCE_UNIT_UM if model.endswith("_distance") else None,
     )
     if model not in CONNECTED:
         return {"atlas": atlas}

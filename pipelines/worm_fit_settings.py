@@ -36,9 +36,9 @@ class FitSettings(Settings):
     names to theirs. `group_by`: the neurons' column that ties parameters of the readout and that folds are made by.
     `folds`, `fold_seeds`: cross-validations, one for each seed. `run_folds`: only that many of the folds.
     `rewirings`: degree-preserving rewirings of the same connectome, each fitted on one of the fold seeds in turn.
-    `distance`: also fit, as further controls, models that know the distance between the cell bodies. `assay_weight`:
-    how often each assay counts. `validation`: fraction of the training groups to stop early on. `jobs`: fits that
-    run side by side.
+    `distance`: also fit models that know the distance between the cell bodies, one rewiring for each fold seed among
+    them. `assay_weight`: how often each assay counts. `validation`: fraction of the training groups to stop early on.
+    `jobs`: fits that run side by side.
     """
 
     atlas: DataFile | None = None

@@ -104,7 +104,7 @@ def test_tasks_cover_every_model_and_fold_seed_and_spread_the_rewirings(data):
     settings = data.settings.model_copy(update={"fold_seeds": (3, 4), "rewirings": 5, "distance": True})
     found = tasks(settings)
     assert len({task.name for task in found}) == len(found)
-    for model in ("connectome", "no_connectome", "connectome_distance", "no_connectome_distance"):
+    for model in ("connectome", "no_connectome", "connectome_distance", "rewired_distance", "no_connectome_distance"):
         assert [t.fold_seed for t in found if t.model == model] == [3, 4]
     assert [t.fold_seed for t in found if t.model == "rewired"] == [3, 4, 3, 4, 3]
 
