@@ -13,10 +13,10 @@ from connectofit.connectome.errors import unknown_name
 from connectofit.connectome.policies import KINDS
 
 if TYPE_CHECKING:
-    from connectofit.connectome.graph import Connectome
+    from connectofit.connectome.columnar import ColumnarGraph
 
 
-def edge_table(connectome: Connectome, end_columns: Iterable[str]) -> pa.Table:
+def edge_table(connectome: ColumnarGraph, end_columns: Iterable[str]) -> pa.Table:
     """See `Connectome.edge_table`."""
     ids, ends = combine(connectome.neurons.column("id")), {"pre": connectome.pre, "post": connectome.post}
     columns: dict[str, Any] = {
@@ -35,12 +35,12 @@ def edge_table(connectome: Connectome, end_columns: Iterable[str]) -> pa.Table:
     return pa.table(columns)
 
 
-def end_names(connectome: Connectome) -> list[str]:
+def end_names(connectome: ColumnarGraph) -> list[str]:
     """Names of the neurons' columns as seen from an edge: ``pre.<column>`` and ``post.<column>``."""
     return [f"{end}.{name}" for end in ("pre", "post") for name in connectome.neurons.column_names]
 
 
-def node_records(connectome: Connectome, data: bool | str) -> list[Any]:
+def node_records(connectome: ColumnarGraph, data: bool | str) -> list[Any]:
     """See `Connectome.nodes`."""
     if data is False:
         return list(connectome.ids)
@@ -51,7 +51,7 @@ def node_records(connectome: Connectome, data: bool | str) -> list[Any]:
     return list(zip(connectome.ids, _attributes(connectome.neurons, {"id"}), strict=True))
 
 
-def edge_records(connectome: Connectome, data: bool | str, keys: bool) -> Iterator[tuple[Any, ...]]:
+def edge_records(connectome: ColumnarGraph, data: bool | str, keys: bool) -> Iterator[tuple[Any, ...]]:
     """See `Connectome.edges`."""
     table = edge_table(connectome, ())
     columns: list[list[Any]] = [table.column("pre").to_pylist(), table.column("post").to_pylist()]
