@@ -95,13 +95,13 @@ def fit_worm(context: StageContext) -> None:
     data, reports = load_data(context.inputs["import"], context.inputs["build"], context.files, settings)
     todo = tasks(settings)
     n_folds = settings.run_folds or settings.folds
-    arguments = (context.inputs["import"], context.inputs["build"], dict(context.files), settings, context.work)
+    where = (context.inputs["import"], context.inputs["build"], dict(context.files), settings, context.work)
     with context.bar((len(todo) * n_folds + 1) * settings.steps, "fit", "step") as bar:
         if settings.jobs == 1:
             for task in todo:
                 _run_task(task, data, context.work, lambda n: bar.update(n))
         else:
-            runs = (joblib.delayed(_run_alone)(task, *arguments) for task in todo)
+            runs = (joblib.delayed(_run_alone)(task, os.getpid(), *where) for task in todo)
             with _one_thread_each():
                 for _ in joblib.Parallel(n_jobs=settings.jobs, return_as="generator_unordered")(runs):
                     bar.update(n_folds * settings.steps)
@@ -196,10 +196,17 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _run_alone(
-    task: Task, imported: Path, built: Path, files: dict[str, Path], settings: FitSettings, work: Path
+    task: Task, run: int, imported: Path, built: Path, files: dict[str, Path], settings: FitSettings, work: Path
 ) -> None:
+    """In a process of its own, which ends when the run that started it is gone: a resumed run may do the same task."""
+
+    def stop_if_alone(_: int) -> None:
+        if os.getppid() != run:
+            raise SystemExit(f"The run that started the task {task.name} has ended.")
+
+    stop_if_alone(0)
     data, _ = load_data(imported, built, files, settings)
-    _run_task(task, data, work, None)
+    _run_task(task, data, work, stop_if_alone)
 
 
 def _run_task(task: Task, data: Data, work: Path, progress: Callable[[int], object] | None) -> None:
