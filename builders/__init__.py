@@ -1,6 +1,6 @@
 """From a connectome to a network by a declarative specification."""
 
 from connectofit.builders.build import build
-from connectofit.builders.spec import ByType, Column, Distance, EdgeRule, ModelSpec, NeuronRule, examples
+from connectofit.builders.spec import ByType, Column, Delays, Distance, EdgeRule, ModelSpec, NeuronRule, examples
 
-__all__ = ["ByType", "Column", "Distance", "EdgeRule", "ModelSpec", "NeuronRule", "build", "examples"]
+__all__ = ["ByType", "Column", "Delays", "Distance", "EdgeRule", "ModelSpec", "NeuronRule", "build", "examples"]

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
-from connectofit.builders.spec import GAIN, ByType, Direction, Distance, EdgeRule, ModelSpec, NeuronRule
+from connectofit.builders.spec import GAIN, ByType, Delays, Direction, Distance, EdgeRule, ModelSpec, NeuronRule
 from connectofit.builders.values import column_of, tied_values, types_of
 from connectofit.connectome import KINDS, Connectome
 from connectofit.connectome.errors import SettingError, offenders
@@ -19,7 +19,7 @@ def build(connectome: Connectome, spec: ModelSpec) -> Network:
     """Build the network that `spec` makes of `connectome`, with the anatomists' ids.
 
     One population for each neuron rule that claims neurons, one projection for each edge rule and pair of populations
-    that it joins (and, with delays by distance, each delay). Parameters are float64 on the host; weights float32.
+    that it joins. Parameters are float64 on the host; weights float32.
 
     Raises
     ------
@@ -47,14 +47,14 @@ def build(connectome: Connectome, spec: ModelSpec) -> Network:
         weight = sign[edges] * _normalised(edge_rule, count[edges], targets, total)
         delay = _delays(connectome, edge_rule, edges)
         pre_owner, post_owner = owner[sources], owner[targets]
-        groups = sorted({(int(a), int(b), float(d)) for a, b, d in zip(pre_owner, post_owner, delay, strict=True)})
-        for pre, post, delay_ms in groups:
-            chosen = (pre_owner == pre) & (post_owner == post) & (delay == delay_ms)
+        for pair in np.unique(pre_owner.astype(np.int64) * len(spec.neurons) + post_owner):
+            pre, post = divmod(int(pair), len(spec.neurons))
+            chosen = (pre_owner == pre) & (post_owner == post)
             ends = (spec.neurons[pre].name, spec.neurons[post].name)
-            name = _projection_name(spec, edge_rule, ends, delay_ms)
+            name = edge_rule.name if len(spec.neurons) == 1 else f"{edge_rule.name}:{ends[0]}->{ends[1]}"
             n_pre = int(np.sum(owner == pre))
             projection, values = _projection(
-                connectome, edge_rule, name, ends, edges[chosen], weight[chosen], local, n_pre, delay_ms
+                connectome, edge_rule, name, ends, edges[chosen], weight[chosen], local, n_pre, delay[chosen]
             )
             projections.append(projection)
             params[name] = values
@@ -111,7 +111,7 @@ def _edge_claims(
             )
         claimed[mine] = k
         _check_kind(connectome, rule, mine)
-        if rule.synapse_model().positive or direction == "reverse":
+        if rule.synapse_model().positive or direction == "reverse":  # conductances have no sign
             sign[mine] = 1
         unknown = np.flatnonzero(mine & (sign == 0))
         if unknown.size and rule.unknown_sign == "error":
@@ -135,7 +135,7 @@ def _edge_claims(
 
 
 def _check_kind(connectome: Connectome, rule: EdgeRule, mine: Bool[np.ndarray, " edge"]) -> None:
-    wanted = "electrical" if rule.synapse_model().positive else "chemical"
+    wanted = "electrical" if rule.synapse_model().electrical else "chemical"
     other = np.flatnonzero(mine & (connectome.kind != KINDS.index(wanted)))
     if other.size:
         raise SettingError(
@@ -176,10 +176,21 @@ def _normalised(
 
 def _delays(connectome: Connectome, rule: EdgeRule, edges: Int[np.ndarray, " edge"]) -> Float[np.ndarray, " edge"]:
     """The delay of each edge in ms."""
-    if not isinstance(rule.delay_ms, Distance):
-        return np.full(edges.size, float(rule.delay_ms))
-    spec = rule.delay_ms
-    place = f"the delay of edge rule {rule.name!r}"
+    spec, place = rule.delay_ms, f"the delay of edge rule {rule.name!r}"
+    if isinstance(spec, Delays):
+        given = column_of(connectome.edge_columns, spec.column, place)
+        delay = np.array([np.nan if given[e] is None else given[e] for e in edges], np.float64)
+        wrong = np.flatnonzero(~(delay >= 0))
+        if wrong.size:
+            names = _edge_names(connectome, edges[wrong])
+            shown = offenders([f"{name}: {delay[e]:g}" for name, e in zip(names, wrong, strict=True)])
+            raise SettingError(
+                f"{place[0].upper()}{place[1:]} has to be 0 ms or more for every edge; {wrong.size} edges have none or "
+                f"another value in column {spec.column!r}: {shown}. Correct them, or leave these edges out."
+            )
+        return _rounded(delay, spec.resolution_ms, rule)
+    if not isinstance(spec, Distance):
+        return np.full(edges.size, float(spec))
     columns = [column_of(connectome.neurons, name, place) for name in spec.columns]
     position = np.array([[np.nan if x is None else x for x in column] for column in columns], np.float64).T
     used = np.zeros(connectome.n_neurons, bool)
@@ -191,17 +202,16 @@ def _delays(connectome: Connectome, rule: EdgeRule, edges: Int[np.ndarray, " edg
             f"in columns {list(spec.columns)}. Add them, or give the rule a constant delay."
         )
     distance_um = np.linalg.norm(position[connectome.pre[edges]] - position[connectome.post[edges]], axis=1)
-    delay = np.maximum(distance_um / spec.velocity_um_per_ms, spec.minimum_ms)
-    steps = np.round(delay / spec.resolution_ms)
+    return _rounded(np.maximum(distance_um / spec.velocity_um_per_ms, spec.minimum_ms), spec.resolution_ms, rule)
+
+
+def _rounded(delay_ms: Float[np.ndarray, " edge"], resolution_ms: float, rule: EdgeRule) -> Float[np.ndarray, " edge"]:
+    """To the nearest multiple of the resolution, of spikes at least one."""
+    steps = np.round(delay_ms / resolution_ms)
     if rule.synapse_model().spiking:
         steps = np.maximum(steps, 1)
     # Rounded so that 3 * 0.1 and 0.3 are one delay.
-    return np.round(steps * spec.resolution_ms, 9)
-
-
-def _projection_name(spec: ModelSpec, rule: EdgeRule, ends: tuple[str, str], delay_ms: float) -> str:
-    name = rule.name if len(spec.neurons) == 1 else f"{rule.name}:{ends[0]}->{ends[1]}"
-    return f"{name}@{delay_ms:g}ms" if isinstance(rule.delay_ms, Distance) else name
+    return np.round(steps * resolution_ms, 9)
 
 
 def _projection(
@@ -213,7 +223,7 @@ def _projection(
     weight: Float[np.ndarray, " edge"],
     local: Int[np.ndarray, " neuron"],
     n_pre: int,
-    delay_ms: float,
+    delay_ms: Float[np.ndarray, " edge"],
 ) -> tuple[Projection, dict[str, Float[np.ndarray, " type"]]]:
     where = f"edge rule {rule.name!r}"
     synapse = rule.synapse_model()
@@ -224,7 +234,7 @@ def _projection(
         found = column_of(connectome.neurons, attribute, f"tie_by of {where}")
         columns[column] = [found[k] for k in names[end]]
     table = pa.table({column: pa.array(values) for column, values in columns.items()})
-    if synapse.positive and len(columns) == 2:
+    if synapse.electrical and len(columns) == 2:
         # A gap junction is one thing seen from two sides: its pair of types has no order.
         pairs = [sorted(pair) if None not in pair else pair for pair in zip(*columns.values(), strict=True)]
         columns = {column: [pair[k] for pair in pairs] for k, column in enumerate(columns)}
@@ -246,10 +256,13 @@ def _projection(
         base_weight=weight[order].astype(np.float32),
         type_index=type_index[order],
         types=types,
-        delay_ms=delay_ms,
+        delay_ms=float(delay_ms.min()),
         reverse=rule.direction == "reverse",
+        plasticity=rule.plasticity_model(),
+        edge_delay_ms=delay_ms[order] if np.ptp(delay_ms) else None,
+        longest_delay_ms=float(delay_ms.max()) if np.ptp(delay_ms) else None,
     )
-    described = synapse.parameters
+    described = projection.parameters
     values = {k: np.full(1, float(rule.params.get(k, described[k].default))) for k in described}
     return projection, {"log_gain": np.log(gain), **values}
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from connectofit.builders import serialise
 from connectofit.connectome.errors import SettingError, offenders, unknown_name
-from connectofit.sim import NEURON_MODELS, SYNAPSE_MODELS, NeuronModel, Synapse
+from connectofit.sim import NEURON_MODELS, PLASTICITY_MODELS, SYNAPSE_MODELS, NeuronModel, Plasticity, Synapse
 from connectofit.sim.parameters import Parameter, check_values
 
 Normalise = Literal["none", "post_sum", "total_post"]
@@ -53,8 +53,8 @@ class Distance:
     """A delay from the distance between two cell bodies: max(minimum_ms, distance / velocity), rounded to
     resolution_ms.
 
-    columns: the neurons' coordinates, in µm. velocity_um_per_ms: 1000 is 1 m/s. resolution_ms: edges of one delay make
-    one projection; a multiple of the time step.
+    columns: the neurons' coordinates, in µm. velocity_um_per_ms: 1000 is 1 m/s. resolution_ms: a multiple of the time
+    step; delays are rounded to the nearest multiple of it, those of spikes to at least one.
     """
 
     velocity_um_per_ms: float
@@ -71,6 +71,18 @@ class Distance:
                 "A delay by distance needs one column or more and a minimum_ms of 0 or more; found "
                 f"{self.columns!r} and {self.minimum_ms!r}."
             )
+
+
+@dataclass(frozen=True)
+class Delays:
+    """Delays from a column of the edges, in ms, rounded to resolution_ms (a multiple of the time step)."""
+
+    column: str
+    resolution_ms: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.resolution_ms) and self.resolution_ms > 0):
+            raise SettingError(f"resolution_ms of a column of delays has to be above 0; found {self.resolution_ms!r}.")
 
 
 @dataclass(frozen=True)
@@ -117,6 +129,8 @@ class EdgeRule:
     ----------
     name: of the projection (with ``:pre->post`` after it where the spec has several populations).
     synapse: a name in `connectofit.sim.SYNAPSE_MODELS`. Gap junctions take electrical edges, all others chemical ones.
+        Conductances have no sign (the reversal potential decides what they do): give excitatory and inhibitory edges a
+        rule each, with ``where = "sign == 1"`` and ``"sign == -1"``.
     where: an expression on the edges' columns: kind, count, sign, pre, post, and pre.<column> and post.<column> of the
         neurons; None: all.
     normalise: what the counts are divided by: "none": 1; "post_sum": their sum onto the same postsynaptic neuron,
@@ -131,8 +145,9 @@ class EdgeRule:
         the edge. Of such a rule pre, post and the sums of `normalise` are those of the reversed edges; it may share
         edges with others.
     unknown_sign: chemical edges of unknown sign: "error", "drop", or the sign to assume, 1 or -1.
-    delay_ms: a time, or `Distance`.
-    params: {parameter of the synapse: number}; the defaults for those that are left out.
+    delay_ms: a time, `Distance`, or `Delays` from a column.
+    plasticity: a name in `connectofit.sim.PLASTICITY_MODELS`; None for fixed weights.
+    params: {parameter of the synapse or plasticity: number}; the defaults for those that are left out.
     settings: fields of the synapse model.
     """
 
@@ -144,7 +159,8 @@ class EdgeRule:
     tie_by: str | tuple[str, ...] | None = None
     direction: Direction = "forward"
     unknown_sign: UnknownSign = "error"
-    delay_ms: float | Distance = 0.0
+    delay_ms: float | Distance | Delays = 0.0
+    plasticity: str | None = None
     params: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -156,7 +172,9 @@ class EdgeRule:
             raise unknown_name("normalisation", str(self.normalise), get_args(Normalise), where)
         if self.direction not in get_args(Direction):
             raise unknown_name("direction", str(self.direction), get_args(Direction), where)
-        if self.direction == "reverse" and (self.synapse_model().positive or self.normalise == "total_post"):
+        if self.plasticity is not None and self.plasticity not in PLASTICITY_MODELS:
+            raise unknown_name("plasticity", self.plasticity, PLASTICITY_MODELS, where)
+        if self.direction == "reverse" and (self.synapse_model().electrical or self.normalise == "total_post"):
             raise SettingError(
                 f"direction = 'reverse' of {where} is for chemical edges (gap junctions go both ways already), "
                 "normalised by 'none' or 'post_sum'."
@@ -181,7 +199,8 @@ class EdgeRule:
         for name, value in self.params.items():
             if isinstance(value, Column | ByType):
                 raise SettingError(f"Parameter {name!r} of {where} has to be a number; found {value!r}.")
-        _check_params(self.params, SYNAPSE_MODELS[self.synapse].parameters, where)
+        plastic = {} if self.plasticity is None else PLASTICITY_MODELS[self.plasticity].parameters
+        _check_params(self.params, {**SYNAPSE_MODELS[self.synapse].parameters, **plastic}, where)
         _check_params({"gain": self.gain}, {"gain": GAIN}, where)
         self.synapse_model()
 
@@ -193,8 +212,12 @@ class EdgeRule:
         return (self.tie_by,) if isinstance(self.tie_by, str) else tuple(self.tie_by)
 
     def synapse_model(self) -> Synapse:
-        """The model with its settings."""
+        """The synapse model with its settings."""
         return serialise.with_settings(SYNAPSE_MODELS[self.synapse], self.settings, f"edge rule {self.name!r}")
+
+    def plasticity_model(self) -> Plasticity | None:
+        """The plasticity, None for fixed weights."""
+        return None if self.plasticity is None else PLASTICITY_MODELS[self.plasticity]()
 
 
 @dataclass(frozen=True)

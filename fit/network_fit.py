@@ -347,7 +347,7 @@ def _identity(
     versions = [jax.__version__, optax.__version__, str(jnp.result_type(float))]
     # The network's own structure holds objects that have no lasting text, such as tables: what matters is named here.
     models = [(p.name, repr(p.model), p.ids) for p in net.populations]
-    wiring = [(p.name, p.pre, p.post, repr(p.synapse), p.delay_ms) for p in net.projections]
+    wiring = [(p.name, p.pre, p.post, repr(p.synapse), p.delay_ms, repr(p.plasticity)) for p in net.projections]
     digest.update(json.dumps([repr(free), repr(schedule), seed, starts, versions, models, wiring]).encode())
     leaves, _ = jax.tree_util.tree_flatten_with_path((net, dict(objectives), dict(train), dict(valid)))
     for path, leaf in leaves:

@@ -84,7 +84,7 @@ class Parameters:
         """Raises `UnknownNameError` for owners or parameters that the network does not have, `SettingError` for a
         transform that would leave a parameter's bounds ("add" to a time constant) or change nothing ("scale" of 0)."""
         described: dict[str, Mapping[str, Parameter]] = {p.name: p.model.parameters for p in net.populations}
-        described |= {p.name: {"log_gain": LOG_GAIN, **p.synapse.parameters} for p in net.projections}
+        described |= {p.name: {"log_gain": LOG_GAIN, **p.parameters} for p in net.projections}
         for f in self.free:
             if f.owner not in net.params:
                 raise unknown_name("population or projection", f.owner, net.params, "the free parameters")

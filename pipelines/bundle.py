@@ -180,6 +180,10 @@ def _structure(network: Network) -> dict[str, np.ndarray]:
         arrays[f"{place}/types"] = np.array([repr(item) for item in projection.types])
         for name in ("indptr", "post_index", "base_weight", "type_index"):
             arrays[f"{place}/{name}"] = np.asarray(getattr(projection, name))
+        if projection.plasticity is not None:
+            arrays[f"{place}/plasticity"] = np.array(repr(projection.plasticity))
+        if projection.edge_delay_ms is not None:
+            arrays[f"{place}/edge_delay_ms"] = np.asarray(projection.edge_delay_ms)
     return arrays
 
 
@@ -241,7 +245,7 @@ def _edge_values(network: Network, connectome: Connectome) -> dict[str, pa.Array
 
 def _edge_rows(network: Network, connectome: Connectome, projection: Projection) -> np.ndarray:
     """The connectome's row of each edge of a projection: gap junctions are electrical edges, synapses chemical ones."""
-    kind = KINDS.index("electrical" if projection.synapse.positive else "chemical")
+    kind = KINDS.index("electrical" if projection.synapse.electrical else "chemical")
     pre = connectome.index_of(network.population(projection.pre).ids)[projection.pre_index]
     post = connectome.index_of(network.population(projection.post).ids)[np.asarray(projection.post_index)]
     if projection.reverse:

@@ -4,21 +4,43 @@ from connectofit.sim.checks import check_network
 from connectofit.sim.interventions import Ablate, Intervention, Silence
 from connectofit.sim.network import Network, Population, Projection
 from connectofit.sim.neurons import LIF, NEURON_MODELS, GradedLeaky, NeuronModel
+from connectofit.sim.plasticity import PLASTICITY_MODELS, PairSTDP, Plasticity, TripletSTDP, TsodyksMarkram
 from connectofit.sim.recording import Recording, Spikes, Trace
 from connectofit.sim.rollout import NetworkState, initial_state, rollout
 from connectofit.sim.selection import Where
 from connectofit.sim.simulate import Record, simulate
 from connectofit.sim.stimuli import PoissonPulses, Series, Step, Stimulus, WhiteNoise
 from connectofit.sim.surrogate import Arctan, Sigmoid, Surrogate
-from connectofit.sim.synapses import SYNAPSE_MODELS, Exponential, GapJunction, Graded, Synapse
+from connectofit.sim.synapses import (
+    NMDA,
+    SYNAPSE_MODELS,
+    Alpha,
+    AlphaConductance,
+    Delta,
+    DualExponential,
+    DualExponentialConductance,
+    Exponential,
+    ExponentialConductance,
+    GapJunction,
+    Graded,
+    Synapse,
+)
 
 __all__ = [
     "LIF",
     "NEURON_MODELS",
+    "NMDA",
+    "PLASTICITY_MODELS",
     "SYNAPSE_MODELS",
     "Ablate",
+    "Alpha",
+    "AlphaConductance",
     "Arctan",
+    "Delta",
+    "DualExponential",
+    "DualExponentialConductance",
     "Exponential",
+    "ExponentialConductance",
     "GapJunction",
     "Graded",
     "GradedLeaky",
@@ -26,6 +48,8 @@ __all__ = [
     "Network",
     "NetworkState",
     "NeuronModel",
+    "PairSTDP",
+    "Plasticity",
     "PoissonPulses",
     "Population",
     "Projection",
@@ -40,6 +64,8 @@ __all__ = [
     "Surrogate",
     "Synapse",
     "Trace",
+    "TripletSTDP",
+    "TsodyksMarkram",
     "Where",
     "WhiteNoise",
     "check_network",

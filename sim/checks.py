@@ -10,6 +10,7 @@ import numpy as np
 from connectofit.connectome.errors import SettingError, offenders, unknown_name
 from connectofit.sim.network import LOG_GAIN, Network, Projection
 from connectofit.sim.parameters import check_values
+from connectofit.sim.plasticity import LongTermPlasticity
 
 
 def steps_of(duration_ms: float, dt_ms: float, what: str) -> int:
@@ -29,9 +30,11 @@ def steps_of(duration_ms: float, dt_ms: float, what: str) -> int:
 
 
 def delay_steps(projection: Projection, dt_ms: float) -> int:
-    """The projection's delay in steps. Raises `SettingError` where it is no whole number of steps, or too short."""
+    """The projection's (shortest) delay in steps. Raises `SettingError` where it is no whole number of steps, or too
+    short."""
     name, synapse = projection.name, projection.synapse
     steps = steps_of(projection.delay_ms, dt_ms, f"The delay of projection {name!r}")
+    longest_delay_steps(projection, dt_ms)
     if synapse.spiking and steps < 1:
         raise SettingError(
             f"Projection {name!r} carries spikes and has a delay of {projection.delay_ms:g} ms, shorter than dt_ms = "
@@ -43,6 +46,28 @@ def delay_steps(projection: Projection, dt_ms: float) -> int:
             "delay to 0."
         )
     return steps
+
+
+def longest_delay_steps(projection: Projection, dt_ms: float) -> int:
+    """The longest delay of the projection's edges in steps."""
+    longest = projection.delay_ms if projection.longest_delay_ms is None else projection.longest_delay_ms
+    return steps_of(longest, dt_ms, f"The longest delay of projection {projection.name!r}")
+
+
+def check_delays(net: Network, dt_ms: float) -> None:
+    """Raise a `SettingError` for edges whose delay is no whole number of steps, naming the first of them."""
+    for projection in net.projections:
+        delay_steps(projection, dt_ms)
+        if projection.edge_delay_ms is None:
+            continue
+        steps = np.asarray(projection.edge_delay_ms, np.float64) / dt_ms
+        wrong = np.flatnonzero(np.abs(steps - np.round(steps)) > 1e-6 * np.maximum(1.0, steps))
+        if wrong.size:
+            shown = offenders([f"edge {e}: {np.asarray(projection.edge_delay_ms)[e]:g} ms" for e in wrong])
+            raise SettingError(
+                f"Delays of projection {projection.name!r} have to be whole numbers of steps of dt_ms = {dt_ms:g}; "
+                f"found {shown}. Take another dt_ms, or round the delays (resolution_ms of the edge rule)."
+            )
 
 
 def check_network(net: Network) -> None:
@@ -96,14 +121,57 @@ def _check_projection(net: Network, projection: Projection) -> None:
         )
         rule = "finite and 0 or more (they are conductances)" if synapse.positive else "finite"
         raise SettingError(f"Weights of {owner} have to be {rule}, one per edge; found {offenders(rows)}.")
-    described = {"log_gain": LOG_GAIN, **synapse.parameters}
+    _check_edge_delays(projection, owner)
+    described = {"log_gain": LOG_GAIN, **projection.parameters}
     values = {k: np.asarray(v) for k, v in _params_of(net, projection.name).items()}
     check_values({k: v for k, v in values.items() if k == "log_gain"}, {"log_gain": LOG_GAIN}, owner, projection.types)
     check_values(values, described, owner)
     side = pre if synapse.side == "pre" else post
     shapes: dict[str, tuple[int, ...]] = {"log_gain": (len(projection.types),)}
     shapes |= {k: (len(side.types),) if np.shape(values[k]) != (1,) else (1,) for k in synapse.parameters}
+    if projection.plasticity is not None:
+        shapes |= dict.fromkeys(projection.plasticity.parameters, (1,))
     _check_shapes(values, shapes, owner)
+    if {"tau_rise_ms", "tau_decay_ms"} <= values.keys() and np.any(values["tau_rise_ms"] == values["tau_decay_ms"]):
+        raise SettingError(
+            f"tau_rise_ms and tau_decay_ms of {owner} have to differ; found {values['tau_rise_ms'].tolist()} for both. "
+            "Where they are equal the time course is the alpha function: take an alpha synapse."
+        )
+    _check_plasticity(projection, values, owner)
+
+
+def _check_edge_delays(projection: Projection, owner: str) -> None:
+    if projection.edge_delay_ms is None:
+        return
+    delay = np.asarray(projection.edge_delay_ms)
+    longest = projection.delay_ms if projection.longest_delay_ms is None else projection.longest_delay_ms
+    if delay.shape != (projection.n_edges,):
+        raise SettingError(f"edge_delay_ms of {owner} has to have {projection.n_edges} entries; found {delay.shape}.")
+    wrong = np.flatnonzero(~((delay >= projection.delay_ms - 1e-9) & (delay <= longest + 1e-9)))
+    if wrong.size or projection.delay_ms <= 0:
+        rows = [f"edge {e}: {delay[e]:g} ms" for e in wrong] if wrong.size else [projection.delay_ms]
+        raise SettingError(
+            f"Delays of the edges of {owner} have to lie between its delay_ms, above 0, and its longest_delay_ms "
+            f"({projection.delay_ms:g} and {longest:g} ms); found {offenders(rows)}."
+        )
+
+
+def _check_plasticity(projection: Projection, values: dict[str, np.ndarray], owner: str) -> None:
+    plasticity = projection.plasticity
+    if plasticity is None:
+        return
+    if not projection.synapse.spiking:
+        raise SettingError(f"{owner} has {plasticity.kind} plasticity, which needs a synapse that carries spikes.")
+    if not isinstance(plasticity, LongTermPlasticity):
+        return
+    if projection.edge_delay_ms is not None:
+        raise SettingError(f"{owner} learns by {plasticity.kind}: give it one delay for all edges.")
+    weight = np.abs(np.asarray(projection.base_weight)) * np.exp(values["log_gain"])[np.asarray(projection.type_index)]
+    w_max = float(values["w_max"][0])
+    large = np.flatnonzero(weight > w_max * (1 + 1e-6))
+    if large.size:
+        shown = offenders([f"edge {e}: {weight[e]:g}" for e in large])
+        raise SettingError(f"Weights of {owner} have to start at w_max = {w_max:g} or below; found {shown}.")
 
 
 def _params_of(net: Network, name: str) -> dict[str, object]:

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, Int
 from connectofit.connectome.errors import SettingError, UnknownNameError, offenders, unknown_name
 from connectofit.sim.neurons import NeuronModel
 from connectofit.sim.parameters import Parameter
+from connectofit.sim.plasticity import Plasticity
 from connectofit.sim.synapses import Synapse
 
 Id = str | int
@@ -63,7 +64,9 @@ class Projection:
 
     The edges of presynaptic neuron i are those from ``indptr[i]`` to ``indptr[i + 1]``; post_index, base_weight and
     type_index are one number each. base_weight: the sign times the (normalised) count; for a gap junction the
-    conductance, 0 or more. delay_ms: of the whole projection; 0 for graded synapses that act at once.
+    conductance, 0 or more. delay_ms: of the whole projection, or the shortest of `edge_delay_ms`; 0 for graded synapses
+    that act at once. edge_delay_ms: of every edge, up to `longest_delay_ms`; None where all have the same. plasticity:
+    how weights depend on spikes; None for fixed ones. reverse: whether activity runs against the contacts' direction.
     """
 
     name: str
@@ -77,6 +80,9 @@ class Projection:
     types: tuple[Id | tuple[Id, ...], ...]
     delay_ms: float = 0.0
     reverse: bool = False
+    plasticity: Plasticity | None = None
+    edge_delay_ms: Float[np.ndarray, " edge"] | None = None
+    longest_delay_ms: float | None = None
 
     @property
     def n_edges(self) -> int:
@@ -87,6 +93,11 @@ class Projection:
         """The presynaptic neuron of every edge."""
         indptr = np.asarray(self.indptr)
         return np.repeat(np.arange(indptr.size - 1, dtype=np.int32), np.diff(indptr))
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What its parameters are, beside ``log_gain``: the synapse's and the plasticity's."""
+        return {**self.synapse.parameters, **({} if self.plasticity is None else self.plasticity.parameters)}
 
     @property
     def sign(self) -> Int[np.ndarray, " edge"]:
@@ -102,8 +113,8 @@ class Projection:
 class Network:
     """Populations, projections, and their parameters {population or projection: {parameter: [type]}}.
 
-    A population's parameters are [its types]; a projection has ``log_gain`` [its types] and its synapse's parameters,
-    which are [1] or [types of the neurons on the synapse's side].
+    A population's parameters are [its types]; a projection has ``log_gain`` [its types], its synapse's parameters,
+    which are [1] or [types of the neurons on the synapse's side], and its plasticity's, which are [1].
     """
 
     populations: tuple[Population, ...]
@@ -209,5 +220,5 @@ def _register(cls: type[_T], arrays: tuple[str, ...]) -> None:
 
 
 _register(Population, ("type_index",))
-_register(Projection, ("indptr", "post_index", "base_weight", "type_index"))
+_register(Projection, ("indptr", "post_index", "base_weight", "type_index", "edge_delay_ms"))
 _register(Network, ("populations", "projections", "params"))

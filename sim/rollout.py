@@ -6,7 +6,7 @@ are those at t + dt, and a spike at index m has the time t + dt. A spike of step
 its target's synapse at the end of step m + D.
 
 With delays the loop runs in blocks of the shortest one: nothing that is sent in a block can arrive in the same block,
-so all arrivals of a block are computed in one product at its start.
+so all that is sent in a block is delivered in one product at its end (`connectofit.sim.wires`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from connectofit.connectome.errors import SettingError, offenders, unknown_name
-from connectofit.sim.checks import delay_steps, steps_of
-from connectofit.sim.kernels import Method, Prepared, csr, prepare, propagate
-from connectofit.sim.network import Network, Population, Projection
+from connectofit.sim.checks import steps_of
+from connectofit.sim.kernels import Method, propagate
+from connectofit.sim.network import Network, Population
 from connectofit.sim.neurons import Drive
 from connectofit.sim.neurons.base import State, Values
+from connectofit.sim.wires import WEIGHT, Wire, make_wire
 
 PerPopulation = Mapping[str, Float[Array, "time neuron"]]
 Record = Sequence[str] | Mapping[str, Sequence[str]] | None
@@ -39,24 +40,15 @@ Recorded = dict[str, dict[str, Float[Array, "time neuron"]]]
 class NetworkState:
     """All that a run continues from.
 
-    step: how many steps have passed since time 0. populations, projections: the models' own variables, by name.
-    history: what presynaptic neurons sent in the last ``delay`` steps, oldest first, of projections with a delay.
+    step: how many steps have passed since time 0. populations, projections: the models' own variables, by name (of
+    projections that learn also the ``weight`` of every edge). under_way: what will arrive in the next steps through
+    each projection with a delay, the next step first.
     """
 
     step: Int[Array, ""]
     populations: dict[str, State]
     projections: dict[str, State]
-    history: dict[str, Float[Array, "delay pre"]]
-
-
-@dataclass(frozen=True, eq=False)
-class _Wire:
-    """A projection made ready for the time loop."""
-
-    projection: Projection
-    prepared: Prepared
-    p: Values
-    delay: int
+    under_way: dict[str, Float[Array, "delay n"]]
 
 
 def recordable(population: Population) -> tuple[str, ...]:
@@ -97,24 +89,24 @@ def initial_state(net: Network, *, dt_ms: float, dtype: Any = None) -> NetworkSt
     dtype = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
     p = _neuron_values(net, dtype)
     populations = {pop.name: pop.model.initial(p[pop.name]) for pop in net.populations}
-    projections, history = {}, {}
+    projections, under_way = {}, {}
     for projection in net.projections:
         pre, post, synapse = net.population(projection.pre), net.population(projection.post), projection.synapse
-        projections[projection.name] = synapse.initial(jnp.zeros(post.size, dtype))
-        delay = delay_steps(projection, dt_ms)
-        if delay:
+        wire = make_wire(net, projection, dt_ms, dtype, "auto")
+        log_gain = net.params[projection.name]["log_gain"]
+        projections[projection.name] = wire.initial_state(pre.size, post.size, dtype, log_gain)
+        if wire.delay:
             sent = jnp.zeros(pre.size, dtype)
             if not synapse.spiking:
-                voltage = populations[pre.name][pre.model.voltage]
-                sent = synapse.source(_synapse_values(net, projection, dtype), voltage, p[pre.name][pre.model.rest])
-            history[projection.name] = jnp.broadcast_to(sent, (delay, pre.size))
-    return NetworkState(jnp.zeros((), jnp.int32), populations, projections, history)
+                sent = synapse.source(wire.p, populations[pre.name][pre.model.voltage], p[pre.name][pre.model.rest])
+            under_way[projection.name] = wire.under_way_at_rest(sent, post.size)
+    return NetworkState(jnp.zeros((), jnp.int32), populations, projections, under_way)
 
 
 def check_state(net: Network, state: NetworkState, dt_ms: float) -> None:
     """Raise a `SettingError` where a state cannot belong to this network and time step (works on traced states)."""
     expected = jax.eval_shape(lambda: initial_state(net, dt_ms=dt_ms))
-    for what in ("populations", "projections", "history"):
+    for what in ("populations", "projections", "under_way"):
         theirs, ours = getattr(state, what), getattr(expected, what)
         shapes = [jax.tree_util.tree_map(jnp.shape, side) for side in (theirs, ours)]
         if shapes[0] != shapes[1]:
@@ -133,6 +125,8 @@ def rollout(
     dt_ms: float,
     record: Record = None,
     alive: Mapping[str, Float[Array, " neuron"] | Float[Array, "time neuron"]] | None = None,
+    forced: PerPopulation | None = None,
+    clamped: PerPopulation | None = None,
     n_steps: int | None = None,
     method: Method = "auto",
     checkpoint: int | Literal["sqrt"] | None = None,
@@ -152,6 +146,9 @@ def rollout(
         ones. None: voltages and spikes.
     alive: {population: [neuron] or [time, neuron]}, 1 for alive and 0 for ablated: such a neuron neither sends nor
         receives, through synapses, gap junctions or inputs. Floats, so that a batch of ablations can be mapped over.
+    forced: {population: [time, neuron]}, 1 where a neuron of a spiking model sends a spike whatever its voltage, which
+        goes on as if there were none.
+    clamped: {population: [time, neuron]}, the voltage that a neuron has at the end of the step, NaN where it is free.
     n_steps: how many steps; by default the inputs' length.
     method: kernel, see `connectofit.sim.kernels`.
     checkpoint: for reverse mode over long runs: recompute the loop in segments of that many blocks ("sqrt": the
@@ -169,16 +166,17 @@ def rollout(
     """
     wanted = recorded_variables(net, record)
     dtype = _dtype(state, inputs)
-    n_steps = _n_steps(net, inputs, alive or {}, n_steps)
+    n_steps = _n_steps(net, {"inputs": inputs, "alive": alive, "forced": forced, "clamped": clamped}, n_steps)
     steps_of(0.0, dt_ms, "The duration")
     if state is None:
         state = initial_state(net, dt_ms=dt_ms, dtype=dtype)
     else:
         check_state(net, state, dt_ms)
-    wires = tuple(_wire(net, projection, dt_ms, dtype, method) for projection in net.projections)
-    varying: dict[str, dict[str, Array]] = {"inputs": {}, "alive": {}}
-    held: dict[str, dict[str, Array]] = {"inputs": {}, "alive": {}}
-    for what, given in (("inputs", inputs), ("alive", alive or {})):
+    wires = tuple(make_wire(net, projection, dt_ms, dtype, method) for projection in net.projections)
+    series = {"inputs": inputs, "alive": alive or {}, "forced": forced or {}, "clamped": clamped or {}}
+    varying: dict[str, dict[str, Array]] = {what: {} for what in series}
+    held: dict[str, dict[str, Array]] = {what: {} for what in series}
+    for what, given in series.items():
         for name, value in given.items():
             value = jnp.asarray(value, dtype)
             is_held = value.ndim == 1 or (value.shape[0] == 1 and n_steps != 1)
@@ -206,7 +204,7 @@ def rollout(
 def _step(
     net: Network,
     p: dict[str, Values],
-    wires: tuple[_Wire, ...],
+    wires: tuple[Wire, ...],
     wanted: dict[str, tuple[str, ...]],
     held: dict[str, dict[str, Array]],
     totals: dict[str, Array],
@@ -217,8 +215,7 @@ def _step(
 ) -> tuple[NetworkState, tuple[dict[str, Array], dict[str, dict[str, Array]]]]:
     """One step: the state after it, what was sent through projections with a delay, and what is recorded."""
     varying, delayed = given
-    alive = held["alive"] | varying["alive"]
-    inputs = held["inputs"] | varying["inputs"]
+    alive, inputs, forced, clamped = ({**held[k], **varying[k]} for k in ("alive", "inputs", "forced", "clamped"))
     voltage = {pop.name: state.populations[pop.name][pop.model.voltage] for pop in net.populations}
 
     def masked(value: Array, name: str) -> Array:
@@ -233,11 +230,15 @@ def _step(
         if not synapse.spiking:
             at_rest = p[pre][net.population(pre).model.rest]
             sent[name] = masked(synapse.source(wire.p, voltage[pre], at_rest), pre)
-        arriving[name] = masked(delayed[name] if wire.delay else propagate(sent[name], wire.prepared), post)
+        state_of = state.projections[name]
+        if wire.learning is not None:
+            arriving[name] = masked(wire.arriving(delayed[name], state_of), post)
+        else:
+            arriving[name] = masked(delayed[name] if wire.delay else propagate(sent[name], wire.prepared), post)
         total = totals.get(name)
-        if synapse.positive and total is None:
+        if synapse.electrical and total is None:
             total = masked(propagate(masked(jnp.ones_like(voltage[pre]), pre), wire.prepared), post)
-        synapse.drive(wire.p, state.projections[name], arriving[name], total, drives[post])
+        synapse.drive(wire.p, state_of, arriving[name], total, voltage[post], dt_ms, drives[post])
 
     populations: dict[str, State] = {}
     spikes: dict[str, Array] = {}
@@ -249,38 +250,46 @@ def _step(
         populations[pop.name], fired = pop.model.step(
             p[pop.name], state.populations[pop.name], drives[pop.name], dt_ms, noise
         )
+        if pop.name in clamped:
+            value, variable = clamped[pop.name], pop.model.voltage
+            free = populations[pop.name][variable]
+            populations[pop.name][variable] = jnp.where(jnp.isnan(value), free, jnp.nan_to_num(value))
         if fired is not None:
+            fired = jnp.maximum(fired, forced[pop.name]) if pop.name in forced else fired
             spikes[pop.name] = masked(fired, pop.name)
     projections = {}
     for wire in wires:
-        name, synapse = wire.projection.name, wire.projection.synapse
-        if synapse.spiking:
-            sent[name] = spikes[wire.projection.pre]
-        projections[name] = synapse.advance(wire.p, state.projections[name], arriving[name], dt_ms)
+        name, synapse, old = wire.name, wire.projection.synapse, state.projections[wire.name]
+        projections[name] = synapse.advance(wire.p, old, arriving[name], dt_ms)
+        if not synapse.spiking:
+            continue
+        sent[name] = spikes[wire.projection.pre]
+        if wire.short_term is not None:
+            traces, sent[name] = wire.short_term.release(wire.p, old, sent[name], dt_ms)
+            projections[name] = projections[name] | traces
+        elif wire.learning is not None:
+            came, fired = delayed[name], spikes.get(wire.projection.post, jnp.zeros_like(voltage[wire.projection.post]))
+            weight, traces = wire.learning.learn(wire.p, old[WEIGHT], old, came, fired, wire.pairs, dt_ms)
+            projections[name] = projections[name] | {WEIGHT: weight} | traces
 
-    new = NetworkState(state.step + 1, populations, projections, state.history)
+    new = NetworkState(state.step + 1, populations, projections, state.under_way)
     out = {n: {v: spikes[n] if v == "spikes" else populations[n][v] for v in vs} for n, vs in wanted.items() if vs}
     return new, ({wire.projection.name: sent[wire.projection.name] for wire in wires if wire.delay}, out)
 
 
 def _block(
-    wires: tuple[_Wire, ...],
+    wires: tuple[Wire, ...],
     step: Callable[..., Any],
     state: NetworkState,
     varying: dict[str, dict[str, Array]],
     *,
     length: int,
 ) -> tuple[NetworkState, Any]:
-    """`length` steps, no more than the shortest delay: deliver what arrives in them, run them, keep what was sent."""
-    arriving = {
-        wire.projection.name: propagate(state.history[wire.projection.name][:length], wire.prepared)
-        for wire in wires
-        if wire.delay
-    }
-    history = state.history
+    """`length` steps, no more than the shortest delay: take what arrives in them, run them, deliver what was sent."""
+    arriving = {name: rows[:length] for name, rows in state.under_way.items()}
     bare = NetworkState(state.step, state.populations, state.projections, {})
     bare, (sent, out) = lax.scan(step, bare, (varying, arriving), length=length)
-    kept = {name: jnp.concatenate([history[name][length:], sent[name]]) for name in history}
+    kept = {wire.name: wire.keep(state.under_way[wire.name], sent[wire.name]) for wire in wires if wire.delay}
     return NetworkState(bare.step, bare.populations, bare.projections, kept), out
 
 
@@ -308,25 +317,14 @@ def _scan(
     return carry, out
 
 
-def _wire(net: Network, projection: Projection, dt_ms: float, dtype: Any, method: Method) -> _Wire:
-    weight = projection.weight(jnp.asarray(net.params[projection.name]["log_gain"], dtype))
-    graph = csr(projection.indptr, projection.post_index, net.population(projection.post).size)
-    return _Wire(
-        projection,
-        prepare(weight, graph, method, spiking=projection.synapse.spiking),
-        _synapse_values(net, projection, dtype),
-        delay_steps(projection, dt_ms),
-    )
-
-
 def _totals(
-    wires: tuple[_Wire, ...], held: dict[str, dict[str, Array]], varying: dict[str, dict[str, Array]], dtype: Any
+    wires: tuple[Wire, ...], held: dict[str, dict[str, Array]], varying: dict[str, dict[str, Array]], dtype: Any
 ) -> dict[str, Array]:
     """The summed conductance onto every neuron, where it is the same at every step."""
     totals = {}
     for wire in wires:
         pre, post = wire.projection.pre, wire.projection.post
-        if wire.projection.synapse.positive and pre not in varying["alive"] and post not in varying["alive"]:
+        if wire.projection.synapse.electrical and pre not in varying["alive"] and post not in varying["alive"]:
             n_pre = wire.projection.indptr.shape[0] - 1
             total = propagate(held["alive"].get(pre, jnp.ones(n_pre, dtype)), wire.prepared)
             totals[wire.projection.name] = total * held["alive"][post] if post in held["alive"] else total
@@ -341,16 +339,6 @@ def _neuron_values(net: Network, dtype: Any) -> dict[str, Values]:
     }
 
 
-def _synapse_values(net: Network, projection: Projection, dtype: Any) -> Values:
-    """The synapse's parameters: [1], or one value per neuron on its side."""
-    side = net.population(projection.pre if projection.synapse.side == "pre" else projection.post)
-    values = {}
-    for name in projection.synapse.parameters:
-        value = jnp.asarray(net.params[projection.name][name], dtype)
-        values[name] = value if value.shape == (1,) else value[jnp.asarray(side.type_index)]
-    return values
-
-
 def _dtype(state: NetworkState | None, inputs: PerPopulation) -> Any:
     if state is not None:
         return next(a.dtype for a in jax.tree.leaves(state.populations) if jnp.issubdtype(a.dtype, jnp.floating))
@@ -358,11 +346,11 @@ def _dtype(state: NetworkState | None, inputs: PerPopulation) -> Any:
     return jnp.result_type(*floats) if floats else jnp.result_type(float)
 
 
-def _n_steps(net: Network, inputs: PerPopulation, alive: Mapping[str, Array], n_steps: int | None) -> int:
+def _n_steps(net: Network, series: Mapping[str, Mapping[str, Array] | None], n_steps: int | None) -> int:
     """The number of steps that inputs, masks and the argument agree on."""
     lengths = {} if n_steps is None else {"n_steps": n_steps}
-    for what, given in (("inputs", inputs), ("alive", alive)):
-        for name, value in given.items():
+    for what, given in series.items():
+        for name, value in (given or {}).items():
             size, shape = net.population(name).size, jnp.shape(value)
             if len(shape) not in ((1, 2) if what == "alive" else (2,)) or shape[-1] != size:
                 raise SettingError(

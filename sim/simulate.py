@@ -21,7 +21,7 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from connectofit.connectome.errors import DivergedError, SettingError, offenders
-from connectofit.sim.checks import check_network, delay_steps, steps_of
+from connectofit.sim.checks import check_delays, check_network, delay_steps, steps_of
 from connectofit.sim.interventions import Intervention, Mask, alive_rows, masks
 from connectofit.sim.kernels import Method
 from connectofit.sim.network import Network
@@ -99,6 +99,7 @@ def simulate(
     """
     n_steps = steps_of(duration_ms, dt_ms, "The duration")
     check_network(net)
+    check_delays(net, dt_ms)
     block = min([s for s in (delay_steps(p, dt_ms) for p in net.projections) if s], default=1)
     dtype = _float_type(dtype)
     if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:

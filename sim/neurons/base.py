@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,13 +21,18 @@ class Drive:
     """The input of a population in one step, summed over its projections and stimuli.
 
     current: held over the step. conductance and conductance_potential: the sums over inputs of g and of g E, E the
-    potential that each pulls towards. decaying: (current at the start of the step, its time constant in ms) pairs.
+    potential that each pulls towards, as means over the step. decaying: (current at the start of the step, its time
+    constant in ms) pairs. rising: (slope, time constant in ms) pairs, each a current slope t exp(-t / tau), t from the
+    start of the step. jump: what is added to the voltage at the end of the step, before it is compared with the
+    threshold.
     """
 
     current: Float[Array, " neuron"]
     conductance: Float[Array, " neuron"] | None = None
     conductance_potential: Float[Array, " neuron"] | None = None
     decaying: tuple[tuple[Float[Array, " neuron"], Float[Array, " neuron"]], ...] = ()
+    rising: tuple[tuple[Float[Array, " neuron"], Float[Array, " neuron"]], ...] = ()
+    jump: Float[Array, " neuron"] | None = None
 
     def add_current(self, current: Array) -> None:
         self.current = self.current + current
@@ -41,12 +47,57 @@ class Drive:
     def add_decaying(self, current: Array, tau_ms: Array) -> None:
         self.decaying = (*self.decaying, (current, tau_ms))
 
+    def add_rising(self, slope: Array, tau_ms: Array) -> None:
+        self.rising = (*self.rising, (slope, tau_ms))
+
+    def add_jump(self, jump: Array) -> None:
+        self.jump = jump if self.jump is None else self.jump + jump
+
     def mean_current(self, dt_ms: float) -> Array:
-        """Everything but the conductances, as the mean current over the step."""
+        """Everything but the conductances and jumps, as the mean current over the step."""
         total = self.current
         for current, tau_ms in self.decaying:
-            total = total - current * (tau_ms / dt_ms) * jnp.expm1(-dt_ms / tau_ms)
+            total = total + current * mean_of_decay(dt_ms / tau_ms)
+        for slope, tau_ms in self.rising:
+            total = total + slope * tau_ms * mean_of_rise(dt_ms / tau_ms)
         return total
+
+    def current_at(self, t_ms: float) -> Array:
+        """Everything but the conductances and jumps, at `t_ms` after the start of the step."""
+        total = self.current
+        for current, tau_ms in self.decaying:
+            total = total + current * jnp.exp(-t_ms / tau_ms)
+        for slope, tau_ms in self.rising:
+            total = total + slope * t_ms * jnp.exp(-t_ms / tau_ms)
+        return total
+
+    def into(self, v: Array, t_ms: float) -> Array:
+        """The whole current into a membrane at voltage `v`, at `t_ms` after the start of the step, without jumps."""
+        total = self.current_at(t_ms)
+        if self.conductance is not None and self.conductance_potential is not None:
+            total = total + self.conductance_potential - self.conductance * v
+        return total
+
+
+def mean_of_decay(x: Array) -> Array:
+    """The mean of exp(-s) for s from 0 to x: (1 - exp(-x)) / x."""
+    return -jnp.expm1(-x) / x
+
+
+def mean_of_rise(x: Array) -> Array:
+    """The mean of s exp(-s) for s from 0 to x: (1 - (1 + x) exp(-x)) / x."""
+    return x * first_moment(-x)
+
+
+def first_moment(x: Array) -> Array:
+    """The integral of u exp(x u) for u from 0 to 1: (1 + (x - 1) exp(x)) / x^2, which is 1/2 at x = 0."""
+    # Near 0 the closed form is the small difference of large numbers: its series there.
+    small = jnp.abs(x) < 0.5
+    safe, near = jnp.where(small, 1.0, x), jnp.where(small, x, 0.0)
+    series = jnp.zeros_like(x)
+    for k in reversed(range(14)):
+        series = series * near + 1.0 / (math.factorial(k) * (k + 2))
+    return jnp.where(small, series, (1.0 + (safe - 1.0) * jnp.exp(safe)) / safe**2)
 
 
 class NeuronModel(ABC):

@@ -66,6 +66,8 @@ class GradedLeaky(NeuronModel):
             leak, pull = 1.0 + drive.conductance, pull + drive.conductance_potential
         change = rate * leak if self.method == "euler" else -jnp.expm1(-rate * leak)
         v = v + change * (pull / leak - v)
+        if drive.jump is not None:
+            v = v + drive.jump
         if noise is not None:
             v = v + p["noise"] * jnp.sqrt(-jnp.expm1(-2.0 * rate)) * noise
         return {"v": v}, None

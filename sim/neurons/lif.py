@@ -8,9 +8,10 @@ step and currents that decay exponentially are integrated exactly (Rotter & Dies
     V(t + dt) = V_inf + (V - V_inf) exp(-dt/tau) + sum_s (R_m / tau_m) i_s (exp(-dt/tau_s) - exp(-dt/tau)) / (1/tau -
     1/tau_s)
 
-with tau = tau_m / (1 + R_m G) and V_inf = (V_rest + R_m (I + sum g E)) / (1 + R_m G) where conductances G (gap
-junctions) act. A spike is emitted at the end of the step in which V reaches the threshold; the neuron then stays at
-V_reset for round(t_ref / dt) steps while synaptic currents go on decaying, which is NEST's convention.
+and likewise for currents that rise and fall as t exp(-t/tau_s), with tau = tau_m / (1 + R_m G) and V_inf = (V_rest +
+R_m (I + sum g E)) / (1 + R_m G) where conductances G (gap junctions) act. A spike is emitted at the end of the step
+in which V reaches the threshold; the neuron then stays at V_reset for round(t_ref / dt) steps while synaptic
+currents go on decaying, which is NEST's convention.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from connectofit.sim.neurons.base import Drive, NeuronModel, State, Values
+from connectofit.sim.neurons.base import Drive, NeuronModel, State, Values, first_moment
 from connectofit.sim.parameters import Parameter
 from connectofit.sim.surrogate import Arctan, Surrogate, spike
 
@@ -74,6 +75,11 @@ class LIF(NeuronModel):
         for current, tau_s in drive.decaying:
             x = dt_ms / tau - dt_ms / tau_s
             new = new + r_m * current * (dt_ms / p["tau_m_ms"]) * jnp.exp(-dt_ms / tau) * _relative_expm1(x)
+        for slope, tau_s in drive.rising:
+            x = dt_ms / tau - dt_ms / tau_s
+            new = new + r_m * slope * (dt_ms**2 / p["tau_m_ms"]) * jnp.exp(-dt_ms / tau) * first_moment(x)
+        if drive.jump is not None:
+            new = new + drive.jump
         if noise is not None:
             new = new + p["noise_mV"] * jnp.sqrt(-jnp.expm1(-2.0 * dt_ms / tau)) * noise
         new = jnp.where(resting > 0, p["v_reset_mV"], new)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from connectofit.sim.neurons.base import Drive, State, Values
@@ -27,7 +28,8 @@ class Synapse(ABC):
     side: ClassVar[Literal["pre", "post"]]  # whose types its parameters follow
     spiking: ClassVar[bool]  # carries spikes; otherwise graded values
     delayed: ClassVar[bool]  # may have a delay (one that carries spikes must)
-    positive: ClassVar[bool]  # weights have to be 0 or more
+    positive: ClassVar[bool]  # weights are conductances, 0 or more; the sign of an effect is that of its driving force
+    electrical: ClassVar[bool]  # takes electrical edges
 
     @abstractmethod
     def initial(self, like: Float[Array, " post"]) -> State:
@@ -39,11 +41,42 @@ class Synapse(ABC):
 
     @abstractmethod
     def drive(
-        self, p: Values, state: State, arriving: Float[Array, " post"], total: Float[Array, " post"] | None, onto: Drive
+        self,
+        p: Values,
+        state: State,
+        arriving: Float[Array, " post"],
+        total: Float[Array, " post"] | None,
+        v: Float[Array, " post"],
+        dt_ms: float,
+        onto: Drive,
     ) -> None:
-        """Add this step's effect to `onto`. arriving = W^T source; total = W^T 1 over the neurons
-        that are alive, for synapses whose weights are conductances (`positive`), else None."""
+        """Add this step's effect to `onto`.
+
+        arriving: W^T source, of a spiking synapse the spikes that come in at the end of this step. total: W^T 1 over
+        the neurons that are alive, of an electrical synapse, else None. v: the postsynaptic voltage at the start.
+        """
 
     @abstractmethod
     def advance(self, p: Values, state: State, arriving: Float[Array, " post"], dt_ms: float) -> State:
         """The state one step later; arriving = W^T spikes that come in at the end of this step (spiking synapses)."""
+
+
+class SpikingSynapse(Synapse):
+    """A synapse that carries spikes."""
+
+    side: ClassVar[Literal["pre", "post"]] = "post"
+    spiking: ClassVar[bool] = True
+    delayed: ClassVar[bool] = True
+    electrical: ClassVar[bool] = False
+
+    def source(self, p: Values, v: Float[Array, " pre"], v_rest: Float[Array, " pre"]) -> Float[Array, " pre"]:
+        return jnp.zeros_like(v)
+
+
+TAU = "time constant of the decay"
+E_REV = Parameter(0.0, "mV", "reversal potential")
+
+
+def time_constant(default: float, meaning: str) -> Parameter:
+    """A time constant in ms, above 0."""
+    return Parameter(default, "ms", meaning, low=0.0, open_low=True)

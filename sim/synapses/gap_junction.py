@@ -27,6 +27,7 @@ class GapJunction(Synapse):
     spiking: ClassVar[bool] = False
     delayed: ClassVar[bool] = False
     positive: ClassVar[bool] = True
+    electrical: ClassVar[bool] = True
 
     def initial(self, like: Float[Array, " post"]) -> State:
         return {}
@@ -35,7 +36,14 @@ class GapJunction(Synapse):
         return v
 
     def drive(
-        self, p: Values, state: State, arriving: Float[Array, " post"], total: Float[Array, " post"] | None, onto: Drive
+        self,
+        p: Values,
+        state: State,
+        arriving: Float[Array, " post"],
+        total: Float[Array, " post"] | None,
+        v: Float[Array, " post"],
+        dt_ms: float,
+        onto: Drive,
     ) -> None:
         if total is None:
             raise TypeError("a gap junction needs the summed conductance")

@@ -35,6 +35,7 @@ class Graded(Synapse):
     spiking: ClassVar[bool] = False
     delayed: ClassVar[bool] = True
     positive: ClassVar[bool] = False
+    electrical: ClassVar[bool] = False
 
     def initial(self, like: Float[Array, " post"]) -> State:
         return {}
@@ -46,7 +47,14 @@ class Graded(Synapse):
         return change / (b * jax.nn.sigmoid(at_rest) * jax.nn.sigmoid(-at_rest))
 
     def drive(
-        self, p: Values, state: State, arriving: Float[Array, " post"], total: Float[Array, " post"] | None, onto: Drive
+        self,
+        p: Values,
+        state: State,
+        arriving: Float[Array, " post"],
+        total: Float[Array, " post"] | None,
+        v: Float[Array, " post"],
+        dt_ms: float,
+        onto: Drive,
     ) -> None:
         onto.add_current(arriving)
 
