@@ -1,16 +1,40 @@
 """Simulation: neuron and synapse models, the network type, the differentiable time loop and the driver around it."""
 
 from connectofit.sim.checks import check_network
-from connectofit.sim.interventions import Ablate, Intervention, Silence
+from connectofit.sim.collect import Record
+from connectofit.sim.interventions import Ablate, Activate, Clamp, Cut, Intervention, Silence
 from connectofit.sim.network import Network, Population, Projection
-from connectofit.sim.neurons import LIF, NEURON_MODELS, GradedLeaky, NeuronModel
+from connectofit.sim.neurons import (
+    ALIF,
+    GIF,
+    GLIF1,
+    GLIF2,
+    GLIF3,
+    GLIF4,
+    GLIF5,
+    LIF,
+    NEURON_MODELS,
+    QIF,
+    AdEx,
+    ExpIF,
+    GradedLeaky,
+    HodgkinHuxley,
+    Izhikevich,
+    NeuronModel,
+    PoissonSource,
+    RateUnit,
+    SpikeSource,
+    TraubMiles,
+    WangBuzsaki,
+)
 from connectofit.sim.plasticity import PLASTICITY_MODELS, PairSTDP, Plasticity, TripletSTDP, TsodyksMarkram
+from connectofit.sim.random_stimuli import OrnsteinUhlenbeck, PoissonPulses, WhiteNoise
 from connectofit.sim.recording import Recording, Spikes, Trace
 from connectofit.sim.rollout import NetworkState, initial_state, rollout
 from connectofit.sim.selection import Where
-from connectofit.sim.simulate import Record, simulate
-from connectofit.sim.stimuli import PoissonPulses, Series, Step, Stimulus, WhiteNoise
-from connectofit.sim.surrogate import Arctan, Sigmoid, Surrogate
+from connectofit.sim.simulate import simulate
+from connectofit.sim.stimuli import Ramp, Series, Sine, SpikeTrains, Step, Stimulus
+from connectofit.sim.surrogate import SURROGATES, Arctan, Sigmoid, Surrogate
 from connectofit.sim.synapses import (
     NMDA,
     SYNAPSE_MODELS,
@@ -27,45 +51,70 @@ from connectofit.sim.synapses import (
 )
 
 __all__ = [
+    "ALIF",
+    "GIF",
+    "GLIF1",
+    "GLIF2",
+    "GLIF3",
+    "GLIF4",
+    "GLIF5",
     "LIF",
     "NEURON_MODELS",
     "NMDA",
     "PLASTICITY_MODELS",
+    "QIF",
+    "SURROGATES",
     "SYNAPSE_MODELS",
     "Ablate",
+    "Activate",
+    "AdEx",
     "Alpha",
     "AlphaConductance",
     "Arctan",
+    "Clamp",
+    "Cut",
     "Delta",
     "DualExponential",
     "DualExponentialConductance",
+    "ExpIF",
     "Exponential",
     "ExponentialConductance",
     "GapJunction",
     "Graded",
     "GradedLeaky",
+    "HodgkinHuxley",
     "Intervention",
+    "Izhikevich",
     "Network",
     "NetworkState",
     "NeuronModel",
+    "OrnsteinUhlenbeck",
     "PairSTDP",
     "Plasticity",
     "PoissonPulses",
+    "PoissonSource",
     "Population",
     "Projection",
+    "Ramp",
+    "RateUnit",
     "Record",
     "Recording",
     "Series",
     "Sigmoid",
     "Silence",
+    "Sine",
+    "SpikeSource",
+    "SpikeTrains",
     "Spikes",
     "Step",
     "Stimulus",
     "Surrogate",
     "Synapse",
     "Trace",
+    "TraubMiles",
     "TripletSTDP",
     "TsodyksMarkram",
+    "WangBuzsaki",
     "Where",
     "WhiteNoise",
     "check_network",

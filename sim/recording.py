@@ -29,17 +29,23 @@ class Spikes:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """One variable of some neurons: values [time, neuron], or [trial, time, neuron] where there are several trials."""
+    """One variable of some neurons: values [time, neuron], or [trial, time, neuron] where there are several trials.
+
+    ids: of the neurons; for ``rate_Hz``, names of populations. t_ms: [time], the ends of the steps that the rows belong
+    to; for rates the ends of the intervals that they are means over.
+    """
 
     values: Float[np.ndarray, "*trial time neuron"]
     ids: tuple[Id, ...]
+    t_ms: Float[np.ndarray, " time"]
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
     """What was recorded in a run.
 
-    t_ms: [time], the ends of the steps, to which the rows of `traces` belong. traces: {variable: Trace}. state: what
+    t_ms: [time], the ends of the steps, to which the rows of those `traces` belong that were recorded at every step.
+    traces: {variable: Trace}. state: what
     the run may be continued from (`simulate(..., state=recording.state)`). spiking_ids: neurons whose spikes were
     recorded.
     """
@@ -83,15 +89,17 @@ class Recording:
         return counts.reindex(list(self.spiking_ids), fill_value=0) / seconds
 
     def to_pandas(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """(traces, spikes): traces has columns (variable, id) over time_ms, or (trial, time_ms); spikes has a row a
-        spike."""
-        index: pd.Index = pd.Index(self.t_ms, name="time_ms")
-        if self.trials > 1:
-            index = pd.MultiIndex.from_product([range(self.trials), self.t_ms], names=["trial", "time_ms"])
-        columns = pd.MultiIndex.from_tuples(
-            [(v, i) for v, trace in self.traces.items() for i in trace.ids], names=["variable", "id"]
-        )
-        blocks = [trace.values.reshape(len(index), len(trace.ids)) for trace in self.traces.values()]
-        values = np.concatenate(blocks, axis=1) if blocks else np.empty((len(index), 0))
+        """(traces, spikes): traces has columns (variable, id) over time_ms, or (trial, time_ms), NaN where a
+        variable was not sampled; spikes has a row a spike."""
+        frames = []
+        for variable, trace in self.traces.items():
+            index: pd.Index = pd.Index(trace.t_ms, name="time_ms")
+            if self.trials > 1:
+                index = pd.MultiIndex.from_product([range(self.trials), trace.t_ms], names=["trial", "time_ms"])
+            columns = pd.MultiIndex.from_tuples([(variable, i) for i in trace.ids], names=["variable", "id"])
+            values = trace.values.reshape(len(index), len(trace.ids))
+            frames.append(pd.DataFrame(values, index=index, columns=columns))
         spikes = pd.DataFrame({"time_ms": self.spikes.time_ms, "id": self.spikes.ids, "trial": self.spikes.trial})
-        return pd.DataFrame(values, index=index, columns=columns), spikes
+        if not frames:
+            return pd.DataFrame(index=pd.Index(self.t_ms, name="time_ms")), spikes
+        return (frames[0] if len(frames) == 1 else pd.concat(frames, axis=1).sort_index()), spikes

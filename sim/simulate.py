@@ -22,26 +22,28 @@ from tqdm import tqdm
 
 from connectofit.connectome.errors import DivergedError, SettingError, offenders
 from connectofit.sim.checks import check_delays, check_network, delay_steps, steps_of
-from connectofit.sim.interventions import Intervention, Mask, alive_rows, masks
+from connectofit.sim.collect import RATE, Collector, Picks, Record, Wanted
+from connectofit.sim.interventions import (
+    Activate,
+    Intervention,
+    Plan,
+    Series,
+    alive_rows,
+    borders,
+    clamped_rows,
+    forced_rows,
+    plans,
+    with_cuts,
+)
 from connectofit.sim.kernels import Method
 from connectofit.sim.network import Network
-from connectofit.sim.recording import Recording, Spikes, Trace
-from connectofit.sim.rollout import NetworkState, check_state, initial_state, recorded_variables, rollout
-from connectofit.sim.selection import Neurons, select
-from connectofit.sim.stimuli import Stimulus
+from connectofit.sim.recording import Recording
+from connectofit.sim.rollout import NetworkState, check_state, initial_state, rollout
+from connectofit.sim.selection import select
+from connectofit.sim.stimuli import Memory, Stimulus
 
 _CHUNK_BYTES = 64 * 2**20
 _CHUNK_STEPS = 5_000
-
-Picks = dict[str, dict[str, np.ndarray]]  # {population: {variable: indices}}
-
-
-@dataclass(frozen=True)
-class Record:
-    """Record a variable (or ``"spikes"``) of some neurons only."""
-
-    variable: str
-    neurons: Neurons = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,8 @@ class _Run:
     dtype: Any
     keys: Array
     stimuli: tuple[tuple[Stimulus, dict[str, np.ndarray]], ...]
-    masks: tuple[Mask, ...]
+    plans: tuple[Plan, ...]
+    memories: dict[tuple[int, int], Memory]
 
 
 def simulate(
@@ -79,10 +82,12 @@ def simulate(
     Parameters
     ----------
     duration_ms, dt_ms: the time to run, a whole number of steps, and the step.
-    stimuli: currents into neurons (`Step`, `Series`, `PoissonPulses`, `WhiteNoise`); those that meet add up.
-    record: names of variables (of all neurons that have them) or `Record(variable, neurons)`; None: voltages and
-        spikes.
-    interventions: `Ablate`, `Silence`.
+    stimuli: currents into neurons (`Step`, `Ramp`, `Sine`, `Series`, `SpikeTrains`, `PoissonPulses`, `WhiteNoise`,
+        `OrnsteinUhlenbeck`); those that meet add up.
+    record: names of variables (of all neurons that have them) or `Record(variable, neurons, every_ms)`;
+    ``"rate_Hz"`` is
+        the rate of each population. None: voltages and spikes.
+    interventions: `Ablate`, `Silence`, `Activate`, `Clamp`, `Cut`.
     trials: how many runs at once, each with noise of its own. With more than one, traces are [trial, time, neuron].
     state: where to go on from (`Recording.state`); times of stimuli and interventions count from the first run's start.
     seed: of noise and random stimuli.
@@ -106,40 +111,47 @@ def simulate(
         raise SettingError(f"trials has to be a number of runs, 1 or more; found {trials!r}.")
     if chunk_steps is not None and (not isinstance(chunk_steps, int) or chunk_steps < 1):
         raise SettingError(f"chunk_steps has to be a number of steps, 1 or more; found {chunk_steps!r}.")
-    picks = _picks(net, record)
+    wanted = Wanted.of(net, record, dt_ms)
+    picks = wanted.picks
     placed = tuple((stimulus, select(net, stimulus.neurons)) for stimulus in stimuli)
     for stimulus, where in placed:
         stimulus.check(sum(map(len, where.values())), dt_ms)
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(trials))
-    run = _Run(net, dt_ms, method, trials, dtype, keys, placed, masks(net, interventions, dt_ms))
+    run = _Run(net, dt_ms, method, trials, dtype, keys, placed, plans(net, interventions, dt_ms), {})
     state = _start(run, state)
     first = int(np.asarray(state.step).reshape(-1)[0])
 
     per_step = (net.n_neurons + sum(len(i) for p in picks.values() for i in p.values())) * trials * dtype.itemsize
     length = chunk_steps or min(max(_CHUNK_BYTES // max(per_step, 1), 1), _CHUNK_STEPS)
     begin = 0
-    kept: list[dict[str, dict[str, np.ndarray]]] = []
+    collected = Collector(wanted, trials, dtype)
     show = sys.stderr.isatty() if progress is None else progress
     with tqdm(total=n_steps, unit=" steps", desc="simulate", disable=not show, delay=2.0, leave=False) as bar:
-        for size in _chunk_sizes(n_steps, length, block):
+        for size in _chunk_sizes(n_steps, length, block, [step - first for step in borders(run.plans)]):
             arguments = _chunk_arguments(run, first + begin, size)
-            before, (state, out, finite) = state, _chunk(net, state, *arguments, picks, **_settings(run, picks, size))
+            now = with_cuts(net, run.plans, first + begin)
+            before, (state, out, finite) = state, _chunk(now, state, *arguments, picks, **_settings(run, picks, size))
             if not bool(finite):
-                raise _diverged(run, before, arguments, first + begin, size)
-            kept.append(jax.tree.map(np.asarray, out))
+                raise _diverged(run, now, before, arguments, first + begin, size)
+            collected.add(jax.tree.map(np.asarray, out), first + begin)
             bar.update(size)
             begin += size
-    return _recording(run, picks, kept, state, first, n_steps)
+    return collected.recording(net, state, first, n_steps, dt_ms)
 
 
-def _chunk_sizes(n_steps: int, length: int, block: int) -> list[int]:
+def _chunk_sizes(n_steps: int, length: int, block: int, borders: Sequence[int] = ()) -> list[int]:
     """Sizes of about `length` that add up to n_steps: whole blocks, at least two of them, and a longer last one.
 
     XLA unrolls a loop of one turn and may then round differently; the last chunk is long so that none is left over.
+    borders: steps at which a chunk has to end.
     """
     length = max(-(-length // block), 2) * block
-    n_chunks = max(n_steps // length, 1)
-    return [*[length] * (n_chunks - 1), n_steps - (n_chunks - 1) * length] if n_steps else []
+    sizes = []
+    ends = [step for step in borders if 0 < step < n_steps]
+    for begin, end in zip([0, *ends], [*ends, n_steps], strict=True):
+        n_chunks = max((end - begin) // length, 1)
+        sizes += [*[length] * (n_chunks - 1), end - begin - (n_chunks - 1) * length]
+    return [size for size in sizes if size]
 
 
 @partial(jax.jit, static_argnames=("dt_ms", "record", "n_steps", "method", "trials", "random"))
@@ -147,7 +159,8 @@ def _chunk(
     net: Network,
     state: NetworkState,
     inputs: dict[str, Array],
-    alive: dict[str, Array],
+    forced: dict[str, Array],
+    held: dict[str, dict[str, Array]],
     keys: Array | None,
     picks: Picks,
     *,
@@ -160,19 +173,34 @@ def _chunk(
 ) -> tuple[NetworkState, dict[str, dict[str, Array]], Array]:
     """One chunk: the state after it, what was recorded (spikes as truth values), and whether all of it is finite."""
 
-    def one(state: NetworkState, inputs: dict[str, Array], key: Array | None) -> Any:
+    wanted = {name: tuple(dict.fromkeys("spikes" if v == RATE else v for v in vs)) for name, vs in record}
+
+    def picked(out: dict[str, Array], variable: str, index: Array) -> Array:
+        if variable == RATE:
+            return (out["spikes"][:, index] > 0).mean(axis=1, keepdims=True, dtype=out["spikes"].dtype) * (1e3 / dt_ms)
+        return (out["spikes"] > 0 if variable == "spikes" else out[variable])[:, index]
+
+    def one(state: NetworkState, inputs: dict[str, Array], forced: dict[str, Array], key: Array | None) -> Any:
         state, out = rollout(
-            net, state, inputs, key, dt_ms=dt_ms, record=dict(record), alive=alive, n_steps=n_steps, method=method
+            net,
+            state,
+            inputs,
+            key,
+            dt_ms=dt_ms,
+            record=wanted,
+            forced=forced,
+            n_steps=n_steps,
+            method=method,
+            **held,
         )
-        return state, {
-            name: {v: (a > 0 if v == "spikes" else a)[:, picks[name][v]] for v, a in variables.items()}
-            for name, variables in out.items()
-        }
+        return state, {name: {v: picked(out[name], v, picks[name][v]) for v in vs} for name, vs in record}
 
     if trials > 1:
-        state, out = jax.vmap(one, in_axes=(0, 0 if random else None, None if keys is None else 0))(state, inputs, keys)
+        drawn = 0 if random else None
+        axes = (0, drawn, drawn, None if keys is None else 0)
+        state, out = jax.vmap(one, in_axes=axes)(state, inputs, forced, keys)
     else:
-        state, out = one(state, inputs, None if keys is None else keys[0])
+        state, out = one(state, inputs, forced, None if keys is None else keys[0])
     finite = jnp.array(True)
     for leaf in jax.tree.leaves((state, out)):
         finite &= jnp.isfinite(leaf).all()
@@ -192,21 +220,22 @@ def _settings(run: _Run, picks: Picks, size: int) -> dict[str, Any]:
 
 
 def _random(run: _Run) -> bool:
-    return run.trials > 1 and any(stimulus.random for stimulus, _ in run.stimuli)
+    activated = any(isinstance(plan.what, Activate) for plan in run.plans)
+    return run.trials > 1 and (activated or any(stimulus.random for stimulus, _ in run.stimuli))
 
 
 def _chunk_arguments(
     run: _Run, first: int, size: int
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], Array | None]:
-    """(inputs, alive, keys) of the steps from `first` on."""
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any], Array | None]:
+    """(inputs, forced, {alive, clamped}, keys) of the steps from `first` on."""
     steps = np.arange(first, first + size, dtype=np.int32)
 
-    def inputs_of(key: Array) -> dict[str, np.ndarray]:
+    def inputs_of(trial: int) -> dict[str, np.ndarray]:
         inputs: dict[str, np.ndarray] = {}
         for k, (stimulus, where) in enumerate(run.stimuli):
-            total = sum(map(len, where.values()))
+            total, key = sum(map(len, where.values())), run.keys[trial]
             own = jax.random.fold_in(jax.random.fold_in(key, 1), k) if stimulus.random else key
-            values = stimulus.values(steps, total, run.dt_ms, own)
+            values = stimulus.values(steps, total, run.dt_ms, own, run.memories.setdefault((k, trial), {}))
             start = 0
             for name, index in where.items():
                 if name not in inputs:
@@ -215,13 +244,21 @@ def _chunk_arguments(
                 start += len(index)
         return inputs
 
-    inputs = inputs_of(run.keys[0])
+    def forced_of(trial: int) -> Series:
+        return forced_rows(run.net, run.plans, steps, run.dt_ms, jax.random.fold_in(run.keys[trial], 2))
+
+    inputs, forced = inputs_of(0), forced_of(0)
     if _random(run):
-        trials = [inputs, *(inputs_of(key) for key in run.keys[1:])]
-        inputs = {name: np.stack([trial[name] for trial in trials]) for name in inputs}
+        rest = range(1, run.trials)
+        inputs = jax.tree.map(lambda *rows: np.stack(rows), inputs, *map(inputs_of, rest))
+        forced = jax.tree.map(lambda *rows: np.stack(rows), forced, *map(forced_of, rest))
     noisy = any(np.any(np.asarray(run.net.params[p.name][p.model.noise]) > 0) for p in run.net.populations)
     keys = jax.vmap(partial(jax.random.fold_in, data=0))(run.keys) if noisy else None
-    return inputs, alive_rows(run.net, run.masks, first, size), keys
+    held = {
+        "alive": alive_rows(run.net, run.plans, first, size),
+        "clamped": clamped_rows(run.net, run.plans, first, size),
+    }
+    return inputs, forced, held, keys
 
 
 _initial = jax.jit(initial_state, static_argnames=("dt_ms", "dtype"))
@@ -259,28 +296,10 @@ def _float_type(dtype: Any) -> np.dtype:
     return found
 
 
-def _picks(net: Network, record: Sequence[str | Record] | None) -> Picks:
-    """Which indices of which variable of which population are recorded, in order and each once."""
-    if record is None or isinstance(record, str):
-        variables = recorded_variables(net, record)
-        return {n: {v: np.arange(net.population(n).size) for v in vs} for n, vs in variables.items() if vs}
-    picks: Picks = {}
-    for item in record:
-        item = Record(item) if isinstance(item, str) else item
-        having = recorded_variables(net, (item.variable,))
-        chosen = {n: index for n, index in select(net, item.neurons).items() if item.variable in having[n]}
-        if not chosen:
-            raise SettingError(f"None of the neurons asked for has the variable {item.variable!r} to record.")
-        for name, index in chosen.items():
-            old = picks.setdefault(name, {}).get(item.variable, np.empty(0, np.int64))
-            picks[name][item.variable] = np.array(list(dict.fromkeys([*old.tolist(), *index.tolist()])), np.int64)
-    return picks
-
-
-def _diverged(run: _Run, before: NetworkState, arguments: Any, first: int, size: int) -> DivergedError:
+def _diverged(run: _Run, net: Network, before: NetworkState, arguments: Any, first: int, size: int) -> DivergedError:
     """Run the chunk again with every variable recorded, to say where it left the finite numbers."""
     picks: Picks = {p.name: {v: np.arange(p.size) for v in p.model.variables} for p in run.net.populations}
-    after, out, _ = _chunk(run.net, before, *arguments, picks, **_settings(run, picks, size))
+    after, out, _ = _chunk(net, before, *arguments, picks, **_settings(run, picks, size))
     found: list[tuple[int, str]] = []
     for population in run.net.populations:
         for variable in population.model.variables:
@@ -298,51 +317,4 @@ def _diverged(run: _Run, before: NetworkState, arguments: Any, first: int, size:
     return DivergedError(
         f"The simulation diverged: {what} is not finite at {(first + step + 1) * run.dt_ms:g} ms. Take a smaller dt_ms "
         f"(now {run.dt_ms:g}), and look for weights, gains or stimuli that are too large."
-    )
-
-
-def _recording(
-    run: _Run,
-    picks: Picks,
-    kept: list[dict[str, dict[str, np.ndarray]]],
-    state: NetworkState,
-    first: int,
-    n_steps: int,
-) -> Recording:
-    """The chunks joined, populations side by side."""
-    axis = 1 if run.trials > 1 else 0
-    t_ms = (first + 1 + np.arange(n_steps)) * run.dt_ms
-    traces: dict[str, Trace] = {}
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    spiking_ids: list[Any] = []
-    for name, variables in picks.items():
-        ids = run.net.population(name).ids
-        for variable, index in variables.items():
-            names = [ids[k] for k in index]
-            shape = (run.trials, 0, len(index)) if run.trials > 1 else (0, len(index))
-            empty = np.zeros(shape, bool if variable == "spikes" else run.dtype)
-            values = np.concatenate([empty, *(chunk[name][variable] for chunk in kept)], axis=axis)
-            if variable == "spikes":
-                trial, step, neuron = np.nonzero(values if run.trials > 1 else values[None])
-                parts.append((trial, step, neuron + len(spiking_ids)))
-                spiking_ids.extend(names)
-            elif variable in traces:
-                old = traces[variable]
-                traces[variable] = Trace(np.concatenate([old.values, values], axis=-1), (*old.ids, *names))
-            else:
-                traces[variable] = Trace(values, tuple(names))
-    parts.append((np.empty(0, np.int64),) * 3)
-    trial, step, neuron = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.lexsort((neuron, step, trial))
-    every = np.array(spiking_ids) if spiking_ids else np.empty(0, object)
-    spikes = Spikes(t_ms[step[order]], every[neuron[order]], trial[order])
-    return Recording(
-        run.dt_ms,
-        first * run.dt_ms,
-        t_ms,
-        traces,
-        spikes,
-        tuple(spiking_ids),
-        run.trials,
-        jax.tree.map(np.asarray, state),
     )

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Float, Int, PRNGKeyArray
 
 from connectofit.connectome.errors import SettingError, offenders
 from connectofit.sim.selection import Neurons
 
 Steps = Int[np.ndarray, " time"]
 Current = Float[np.ndarray, "time n_selected"]
+Memory = dict[str, Any]
 
 LAST_STEP = 2**31 - 1  # steps are counted in int32
 
@@ -32,16 +33,12 @@ def window_steps(start_ms: float, stop_ms: float, dt_ms: float, what: str) -> tu
     return round(start_ms / dt_ms), last
 
 
-@partial(jax.jit, static_argnums=3)
-def _poisson_rows(key: PRNGKeyArray, steps: Int[np.ndarray, " time"], mean: float, n: int) -> Int[Array, "time n"]:
-    """Poisson numbers, each row from the key and its own absolute step."""
-    return jax.vmap(lambda step: jax.random.poisson(jax.random.fold_in(key, step), mean, (n,)))(steps)
-
-
-@partial(jax.jit, static_argnums=2)
-def _normal_rows(key: PRNGKeyArray, steps: Int[np.ndarray, " time"], n: int) -> Float[Array, "time n"]:
-    """Standard normal numbers, each row from the key and its own absolute step."""
-    return jax.vmap(lambda step: jax.random.normal(jax.random.fold_in(key, step), (n,), "float32"))(steps)
+def _finite(stimulus: object, *names: str) -> None:
+    """Raise a `SettingError` for settings that are not finite numbers."""
+    for name in names:
+        value = getattr(stimulus, name)
+        if not math.isfinite(value):
+            raise SettingError(f"{name} of a {type(stimulus).__name__} stimulus has to be finite; found {value!r}.")
 
 
 class Stimulus(ABC):
@@ -55,8 +52,9 @@ class Stimulus(ABC):
         """Raise a `SettingError` for settings that do not fit; called before anything is compiled."""
 
     @abstractmethod
-    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray) -> Current:
-        """The current in these absolute steps. key: of this stimulus and trial."""
+    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray, memory: Memory) -> Current:
+        """The current in these absolute steps, which follow each other. key: of this stimulus and trial. memory: the
+        same in all calls of a run, for what the next call goes on from; empty at first."""
 
     @property
     @abstractmethod
@@ -78,10 +76,111 @@ class Step(Stimulus):
         if not math.isfinite(self.amplitude):
             raise SettingError(f"The amplitude of a Step stimulus has to be finite; found {self.amplitude!r}.")
 
-    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray) -> Current:
+    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray, memory: Memory) -> Current:
         first, last = window_steps(self.start_ms, self.stop_ms, dt_ms, "A Step stimulus")
         on = (steps >= first) & (steps < last)
         return np.broadcast_to((on * self.amplitude)[:, None], (steps.size, n_selected))
+
+    @property
+    def random(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class Ramp(Stimulus):
+    """A current that goes from `start` at start_ms in a straight line towards `stop` at stop_ms; 0 before and after."""
+
+    neurons: Neurons
+    start: float
+    stop: float
+    start_ms: float
+    stop_ms: float
+
+    def check(self, n_selected: int, dt_ms: float) -> None:
+        first, last = window_steps(self.start_ms, self.stop_ms, dt_ms, "A Ramp stimulus")
+        _finite(self, "start", "stop", "stop_ms")
+        if last <= first:
+            raise SettingError(f"A Ramp stimulus has to last one step of dt_ms = {dt_ms:g} or more.")
+
+    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray, memory: Memory) -> Current:
+        first, last = window_steps(self.start_ms, self.stop_ms, dt_ms, "A Ramp stimulus")
+        on = (steps >= first) & (steps < last)
+        # The value in the middle of the step, which makes the charge exact.
+        at = self.start + (self.stop - self.start) * (steps - first + 0.5) / (last - first)
+        return np.broadcast_to(np.where(on, at, 0.0)[:, None], (steps.size, n_selected))
+
+    @property
+    def random(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class Sine(Stimulus):
+    """offset + amplitude sin(2 pi frequency_Hz (t - start) + phase_rad), from start_ms to stop_ms, t the start of the
+    step."""
+
+    neurons: Neurons
+    amplitude: float
+    frequency_Hz: float
+    phase_rad: float = 0.0
+    offset: float = 0.0
+    start_ms: float = 0.0
+    stop_ms: float = math.inf
+
+    def check(self, n_selected: int, dt_ms: float) -> None:
+        window_steps(self.start_ms, self.stop_ms, dt_ms, "A Sine stimulus")
+        _finite(self, "amplitude", "frequency_Hz", "phase_rad", "offset")
+        if abs(self.frequency_Hz) * dt_ms * 1e-3 > 0.5:
+            raise SettingError(
+                f"A Sine stimulus of {self.frequency_Hz:g} Hz has less than two steps of dt_ms = {dt_ms:g} in a "
+                "period. Take a smaller dt_ms."
+            )
+
+    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray, memory: Memory) -> Current:
+        first, last = window_steps(self.start_ms, self.stop_ms, dt_ms, "A Sine stimulus")
+        on = (steps >= first) & (steps < last)
+        phase = 2.0 * np.pi * self.frequency_Hz * 1e-3 * dt_ms * (steps - first) + self.phase_rad
+        wave = np.where(on, self.offset + self.amplitude * np.sin(phase), 0.0)
+        return np.broadcast_to(wave[:, None], (steps.size, n_selected))
+
+    @property
+    def random(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, eq=False)
+class SpikeTrains(Stimulus):
+    """Given event times: each event is a current of `amplitude` in the one step that its time falls into.
+
+    times_ms: for each selected neuron in order, its event times (an event at t acts in the step from floor(t / dt)
+    dt on). With the default amplitude the neurons of a `SpikeSource` population spike at these times.
+    """
+
+    neurons: Neurons
+    times_ms: Sequence[Sequence[float] | Float[np.ndarray, " event"]]
+    amplitude: float = 1.0
+
+    def check(self, n_selected: int, dt_ms: float) -> None:
+        _finite(self, "amplitude")
+        if len(self.times_ms) != n_selected:
+            raise SettingError(
+                f"SpikeTrains needs the times of each of its {n_selected} neurons; found {len(self.times_ms)} lists."
+            )
+        for k, times in enumerate(self.times_ms):
+            wrong = [t for t in np.asarray(times, float).tolist() if not (math.isfinite(t) and t >= 0)]
+            if wrong:
+                raise SettingError(
+                    f"SpikeTrains: times have to be 0 ms or later; found {offenders(wrong)} in list {k}."
+                )
+
+    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray, memory: Memory) -> Current:
+        rows = np.zeros((steps.size, n_selected))
+        for k, times in enumerate(self.times_ms):
+            # Times that are meant to be multiples of dt are so only to rounding.
+            step = np.floor(np.asarray(times, float) / dt_ms + 1e-6).astype(np.int64) - int(steps[0])
+            inside = step[(step >= 0) & (step < steps.size)]
+            np.add.at(rows[:, k], inside, self.amplitude)
+        return rows
 
     @property
     def random(self) -> bool:
@@ -112,7 +211,7 @@ class Series(Stimulus):
         if wrong.size:
             raise SettingError(f"A Series stimulus has to be finite; it is not in rows {offenders(wrong.tolist())}.")
 
-    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray) -> Current:
+    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray, memory: Memory) -> Current:
         current = np.asarray(self.current).reshape(len(self.current), -1)
         row = steps - round(self.start_ms / dt_ms)
         inside = (row >= 0) & (row < current.shape[0])
@@ -122,63 +221,3 @@ class Series(Stimulus):
     @property
     def random(self) -> bool:
         return False
-
-
-@dataclass(frozen=True)
-class PoissonPulses(Stimulus):
-    """Independent Poisson trains into every neuron: each event is a pulse of `charge` (current times ms) within one
-    step."""
-
-    neurons: Neurons
-    rate_Hz: float
-    charge: float
-    start_ms: float = 0.0
-    stop_ms: float = math.inf
-
-    def check(self, n_selected: int, dt_ms: float) -> None:
-        window_steps(self.start_ms, self.stop_ms, dt_ms, "A PoissonPulses stimulus")
-        if not (math.isfinite(self.rate_Hz) and self.rate_Hz >= 0 and math.isfinite(self.charge)):
-            raise SettingError(
-                f"PoissonPulses needs a rate of 0 Hz or more and a finite charge; found {self.rate_Hz!r} and "
-                f"{self.charge!r}."
-            )
-
-    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray) -> Current:
-        first, last = window_steps(self.start_ms, self.stop_ms, dt_ms, "A PoissonPulses stimulus")
-        events = np.asarray(_poisson_rows(key, steps, self.rate_Hz * dt_ms * 1e-3, n_selected))
-        on = (steps >= first) & (steps < last)
-        return np.where(on[:, None], events * (self.charge / dt_ms), 0)
-
-    @property
-    def random(self) -> bool:
-        return True
-
-
-@dataclass(frozen=True)
-class WhiteNoise(Stimulus):
-    """Gaussian white noise current, independent for every neuron: mean, and standard deviation when averaged over 1
-    ms."""
-
-    neurons: Neurons
-    deviation: float
-    mean: float = 0.0
-    start_ms: float = 0.0
-    stop_ms: float = math.inf
-
-    def check(self, n_selected: int, dt_ms: float) -> None:
-        window_steps(self.start_ms, self.stop_ms, dt_ms, "A WhiteNoise stimulus")
-        if not (math.isfinite(self.deviation) and self.deviation >= 0 and math.isfinite(self.mean)):
-            raise SettingError(
-                f"WhiteNoise needs a deviation of 0 or more and a finite mean; found {self.deviation!r} and "
-                f"{self.mean!r}."
-            )
-
-    def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray) -> Current:
-        first, last = window_steps(self.start_ms, self.stop_ms, dt_ms, "A WhiteNoise stimulus")
-        rows = np.asarray(_normal_rows(key, steps, n_selected))
-        on = (steps >= first) & (steps < last)
-        return np.where(on[:, None], self.mean + rows * (self.deviation / math.sqrt(dt_ms)), 0)
-
-    @property
-    def random(self) -> bool:
-        return True

@@ -114,9 +114,11 @@ class Wire:
             return rows
         span = self.longest - self.delay + 1
         y = push(sent[None, :], weight[None, :], g.indptr, g.post, g.pre, n_post=span * g.n_post)[0]
-        first, width = self.delay - ago, rows.shape[1]
-        old = lax.dynamic_slice(rows, (first, 0), (span, width))
-        return lax.dynamic_update_slice(rows, old + y.reshape(span, width).astype(dtype), (first, 0))
+        width = rows.shape[1]
+        first = jnp.asarray(self.delay - ago, jnp.int32)
+        start = (first, jnp.zeros_like(first))
+        old = lax.dynamic_slice(rows, start, (span, width))
+        return lax.dynamic_update_slice(rows, old + y.reshape(span, width).astype(dtype), start)
 
 
 def _shift(rows: Float[Array, "delay n"], by: int) -> Float[Array, "delay n"]:

@@ -1,0 +1,33 @@
+"""The upstroke of exponential integrate-and-fire neurons, kept finite in value and derivative.
+
+The exponential current diverges in finite time. Two limits keep it in range, without an effect on spike times: its
+argument (V - V_T) / Delta_T is cut at 20, from where the membrane needs 2e-9 tau_m to diverge, and V counts as at
+most V_peak in the equations, as in NEST's `aeif` models. Where a step leaves V_peak behind, the overshoot is
+compressed to at most Delta_T: it means nothing, since V is reset, but its derivative is that of the exponential.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+_LARGEST_ARGUMENT = 20.0
+
+
+def exponential_current(
+    v: Float[Array, " neuron"],
+    v_t: Float[Array, " neuron"],
+    delta_t: Float[Array, " neuron"],
+    g_leak: Float[Array, " neuron"],
+) -> Float[Array, " neuron"]:
+    """g_L Delta_T exp((V - V_T) / Delta_T), in pA for nS and mV."""
+    return g_leak * delta_t * jnp.exp(jnp.minimum((v - v_t) / delta_t, _LARGEST_ARGUMENT))
+
+
+def over_peak(
+    v: Float[Array, " neuron"], v_peak: Float[Array, " neuron"], scale: Float[Array, " neuron"]
+) -> Float[Array, " neuron"]:
+    """V - V_peak, and where that is above 0 compressed to x / (1 + x / scale)."""
+    x = v - v_peak
+    above = jnp.maximum(x, 0.0)
+    return jnp.where(x > 0, above / (1.0 + above / scale), x)
