@@ -263,6 +263,9 @@ def _step(
         projections[name] = synapse.advance(wire.p, old, arriving[name], dt_ms)
         if not synapse.spiking:
             continue
+        if net.population(post := wire.projection.post).model.clears_synapses:
+            resting = (spikes[post] > 0) | (state.populations[post]["refractory_steps"] > 0)
+            projections[name] = {k: jnp.where(resting, 0.0, a) for k, a in projections[name].items()}
         sent[name] = spikes[wire.projection.pre]
         if wire.short_term is not None:
             traces, sent[name] = wire.short_term.release(wire.p, old, sent[name], dt_ms)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, get_args
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from connectofit.sim.neurons.base import Drive, NeuronModel, State, Values
@@ -33,7 +34,7 @@ from connectofit.sim.neurons.firing import (
 )
 from connectofit.sim.neurons.integration import Method, Variables, check_method, explicit_step, relax
 from connectofit.sim.neurons.linear import membrane_noise
-from connectofit.sim.neurons.upstroke import exponential_current, over_peak
+from connectofit.sim.neurons.upstroke import exponential_current, finished, over_peak
 from connectofit.sim.parameters import Parameter
 from connectofit.sim.surrogate import Arctan, Surrogate
 
@@ -96,9 +97,12 @@ class AdEx(NeuronModel):
             new, w = relax(v, pull / g, c_m / g, dt_ms), relax(w, p["a_nS"] * (v - e_leak), p["tau_w_ms"], dt_ms)
         else:
             new, w = explicit_step(slopes, (v, w), dt_ms, self.method)
+        if self.method == "rk4":
+            new = finished(new, v, p["v_t_mV"], p["delta_t_mV"], p["v_peak_mV"], c_m / g_leak, dt_ms)
         new = new if drive.jump is None else new + drive.jump
         new = membrane_noise(new, p["noise_mV"], c_m / g_leak, dt_ms, noise)
         new = jnp.where(resting > 0, p["v_reset_mV"], new)
+        w = jnp.where(lax.stop_gradient(new) >= p["v_peak_mV"], relax(state["w_pA"], p["a_nS"] * (v - e_leak), p["tau_w_ms"], dt_ms), w)
         above = over_peak(new, p["v_peak_mV"], p["delta_t_mV"])
         spikes, resting = fire(above, resting, p["t_ref_ms"], dt_ms, self.surrogate)
         return {

@@ -3,9 +3,11 @@
     C dV/dt = sum_c g_c(x) (E_c - V) + I(t)            c: ion channels and leak
     dx/dt = alpha_x(V) (1 - x) - beta_x(V) x           x: gates;  x_inf = alpha/(alpha+beta), tau_x = 1/(alpha+beta)
 
-method: "exponential_euler" (of order dt): every variable relaxes exactly, with the others held at the start of the
-step, and the input at its mean; this is Brian2's method of that name, and stable for steps of 0.1 ms. "rk4": of order
-dt^4, for steps up to about 0.05 ms. "euler": of order dt, for steps up to about 0.02 ms.
+method: "exponential_midpoint" (of order dt^2): every variable relaxes exactly over the step, with the others held
+where half a step of that kind leads, and the input at its mean. "exponential_euler" (of order dt): with the others
+held at the start, which is Brian2's method of that name; at half of the cost, it is out by several per cent in the
+squid's firing rate at dt = 0.025 ms. Both are stable for steps of 0.1 ms. "rk4": of order dt^4, for steps up to about
+0.05 ms. "euler": of order dt, for steps up to about 0.02 ms.
 
 A spike is emitted at the end of the step in which V crosses `v_threshold_mV` upwards, if the last one is longer ago
 than t_ref. Nothing is reset: t_ref keeps noise at the crossing from counting one action potential twice, as Brian2's
@@ -18,18 +20,19 @@ The 1952 densities stand for a membrane of 10,000 um^2: 1 uF/cm^2 is 100 pF, 1 m
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, get_args
+from typing import ClassVar, Literal, get_args
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from connectofit.sim.neurons.base import Drive, NeuronModel, State, Values
 from connectofit.sim.neurons.firing import above_zero, fire, noise_parameter, not_refractory, refractory_period
-from connectofit.sim.neurons.integration import Method, Slopes, Variables, check_method, explicit_step, relax
+from connectofit.sim.neurons.integration import Slopes, Variables, check_method, explicit_step, relax
 from connectofit.sim.neurons.linear import membrane_noise, relative_expm1
 from connectofit.sim.parameters import Parameter
 from connectofit.sim.surrogate import Surrogate
 
+Integration = Literal["exponential_midpoint", "exponential_euler", "rk4", "euler"]
 Rates = dict[str, tuple[Array, Array]]  # {gate: (alpha, beta)} per ms
 
 
@@ -74,7 +77,7 @@ class ConductanceBased(NeuronModel):
     """A membrane with gates. A model says how fast its gates open and close, and which conductances they make."""
 
     surrogate: Surrogate
-    method: Method
+    method: Integration
     gates: ClassVar[tuple[str, ...]]
 
     voltage: ClassVar[str] = "v_mV"
@@ -83,7 +86,7 @@ class ConductanceBased(NeuronModel):
     spiking: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_method(self.method, get_args(Method), type(self).__name__)
+        check_method(self.method, get_args(Integration), type(self).__name__)
 
     @abstractmethod
     def rates(self, p: Values, v: Float[Array, " neuron"]) -> Rates:
@@ -102,11 +105,15 @@ class ConductanceBased(NeuronModel):
         self, p: Values, state: State, drive: Drive, dt_ms: float, noise: Float[Array, " neuron"] | None
     ) -> tuple[State, Float[Array, " neuron"]]:
         v = state["v_mV"]
-        if self.method == "exponential_euler":
-            new, *gates = self._exponential(p, state, drive, dt_ms)
-        else:
-            y = (v, *(state[gate] for gate in self.gates))
+        names = (self.voltage, *self.gates)
+        if self.method in ("rk4", "euler"):
+            y = tuple(state[name] for name in names)
             new, *gates = explicit_step(self._slopes(p, drive), y, dt_ms, self.method)
+        else:
+            held = state
+            if self.method == "exponential_midpoint":
+                held = dict(zip(names, self._relaxed(p, state, state, drive, 0.5 * dt_ms), strict=True))
+            new, *gates = self._relaxed(p, state, held, drive, dt_ms)
         new = new if drive.jump is None else new + drive.jump
         new = membrane_noise(new, p["noise_mV"], p["c_m_pF"] / p["g_leak_nS"], dt_ms, noise)
         below = v < p["v_threshold_mV"]
@@ -114,16 +121,17 @@ class ConductanceBased(NeuronModel):
         spikes, resting = fire(new - p["v_threshold_mV"], rested, p["t_ref_ms"], dt_ms, self.surrogate)
         return {"v_mV": new, **dict(zip(self.gates, gates, strict=True)), "refractory_steps": resting}, spikes
 
-    def _exponential(self, p: Values, state: State, drive: Drive, dt_ms: float) -> Variables:
-        v = state["v_mV"]
+    def _relaxed(self, p: Values, state: State, held: State, drive: Drive, dt_ms: float) -> Variables:
+        """Every variable relaxed from `state`, towards where and as fast as the variables of `held` say."""
+        v = held["v_mV"]
         g, pull = p["g_leak_nS"], p["g_leak_nS"] * p["e_leak_mV"] + p["i_bias_pA"] + drive.mean_current(dt_ms)
-        for open_, potential in self.channels(p, v, state):
+        for open_, potential in self.channels(p, v, held):
             g, pull = g + open_, pull + open_ * potential
         if drive.conductance is not None and drive.conductance_potential is not None:
             g, pull = g + drive.conductance, pull + drive.conductance_potential
         rates = self.rates(p, v)
         gates = (relax(state[k], a / (a + b), 1.0 / (a + b), dt_ms) for k, (a, b) in rates.items())
-        return relax(v, pull / g, p["c_m_pF"] / g, dt_ms), *gates
+        return relax(state["v_mV"], pull / g, p["c_m_pF"] / g, dt_ms), *gates
 
     def _slopes(self, p: Values, drive: Drive) -> Slopes:
         def slopes(y: Variables, t_ms: float) -> Variables:

@@ -23,12 +23,12 @@ from jaxtyping import Array, Float
 from connectofit.sim.neurons.base import State, Values
 from connectofit.sim.neurons.conductance_based import (
     ConductanceBased,
+    Integration,
     Rates,
     conductance,
     linoid,
     membrane_parameters,
 )
-from connectofit.sim.neurons.integration import Method
 from connectofit.sim.parameters import Parameter
 from connectofit.sim.surrogate import Arctan, Surrogate
 
@@ -38,7 +38,7 @@ class TraubMiles(ConductanceBased):
     """Cortical Hodgkin-Huxley neuron. `surrogate`: the spike's derivative; `method`: see `conductance_based`."""
 
     surrogate: Surrogate = field(default_factory=Arctan)
-    method: Method = "exponential_euler"
+    method: Integration = "exponential_midpoint"
 
     kind: ClassVar[str] = "traub_miles"
     gates: ClassVar[tuple[str, ...]] = ("m", "h", "n")

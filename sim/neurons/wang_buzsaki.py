@@ -21,13 +21,13 @@ from jaxtyping import Array, Float
 from connectofit.sim.neurons.base import State, Values
 from connectofit.sim.neurons.conductance_based import (
     ConductanceBased,
+    Integration,
     Rates,
     conductance,
     linoid,
     membrane_parameters,
 )
 from connectofit.sim.neurons.firing import above_zero
-from connectofit.sim.neurons.integration import Method
 from connectofit.sim.parameters import Parameter
 from connectofit.sim.surrogate import Arctan, Surrogate
 
@@ -37,7 +37,7 @@ class WangBuzsaki(ConductanceBased):
     """Fast-spiking interneuron. `surrogate`: the spike's stand-in derivative; `method`: see `conductance_based`."""
 
     surrogate: Surrogate = field(default_factory=Arctan)
-    method: Method = "exponential_euler"
+    method: Integration = "exponential_midpoint"
 
     kind: ClassVar[str] = "wang_buzsaki"
     gates: ClassVar[tuple[str, ...]] = ("h", "n")
