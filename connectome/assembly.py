@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectofit.connectome.arrays import combine, frozen, take_rows
+from connectofit.connectome.arrays import combine, edges_in_order, frozen, sort_edges, take_rows
 from connectofit.connectome.errors import SchemaError, offenders
 from connectofit.connectome.policies import KINDS
 
@@ -39,25 +39,27 @@ def assemble(
     for name, values, low, high in (
         ("pre", pre, 0, n - 1),
         ("post", post, 0, n - 1),
-        ("kind", kind, 0, 1),
+        ("kind", kind, 0, len(KINDS) - 1),
         ("sign", sign, -1, 1),
     ):
-        bad = np.flatnonzero((np.asarray(values) < low) | (np.asarray(values) > high))
-        if len(bad):
+        values = np.asarray(values)
+        if e and not (low <= values.min() and values.max() <= high):
+            bad = np.flatnonzero(~((values >= low) & (values <= high)))
             found = [f"{values[i]} (edge {i})" for i in bad[:5]]
             raise SchemaError(
                 f"{name} must lie between {low} and {high}; found {', '.join(found)} ({len(bad)} in all)."
             )
     pre, post, kind, sign = (np.asarray(v, t) for v, t in ((pre, "i4"), (post, "i4"), (kind, "i1"), (sign, "i1")))
-    key = (pre.astype(np.int64) * n + post) * len(KINDS) + kind
-    order = np.argsort(key, kind="stable")
-    fields = {"post": post[order], "count": count[order], "kind": kind[order], "sign": sign[order]}
-    pre = pre[order]
-    _check_edges(ids, pre, key[order], n=n, **fields)
+    pre, post, kind, order = sort_edges(pre, post, kind, n)
+    # Copies where nothing had to be sorted: the caller's own arrays must not be made read-only.
+    rows = slice(None) if order is None else order
+    fields = {"post": post.copy(), "count": count[rows].copy(), "kind": kind.copy(), "sign": sign[rows].copy()}
+    _check_edges(ids, pre, n=n, **fields)
+    table = pa.table({}) if edge_columns is None else edge_columns
     return {
         "neurons": neurons,
         "indptr": frozen(np.searchsorted(pre, np.arange(n + 1)).astype(np.int64)),
-        "edge_columns": pa.table({}) if edge_columns is None else take_rows(edge_columns, order),
+        "edge_columns": table.combine_chunks() if order is None else take_rows(table, order),
         **{name: frozen(values) for name, values in fields.items()},
     }
 
@@ -66,8 +68,8 @@ def as_counts(values: np.ndarray) -> np.ndarray:
     """Counts as int32 where they are integers that fit, else as float64; `SchemaError` if not finite or negative."""
     if values.dtype == bool or not np.issubdtype(values.dtype, np.number):
         raise SchemaError(f"Counts must be numbers; they are {values.dtype}.")
-    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
-    if len(bad):
+    if len(values) and not (values.min() >= 0 and values.max() < np.inf):  # false for NaN, too
+        bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
         found = [f"{values[i]} (edge {i})" for i in bad[:5]]
         raise SchemaError(f"Counts must be finite and not negative; found {', '.join(found)} ({len(bad)} in all).")
     whole = np.issubdtype(values.dtype, np.integer) and values.max(initial=0) <= np.iinfo(np.int32).max
@@ -90,7 +92,6 @@ def _check_neurons(neurons: pa.Table) -> pa.Array:
 def _check_edges(
     ids: pa.Array,
     pre: np.ndarray,
-    key: np.ndarray,
     *,
     n: int,
     post: np.ndarray,
@@ -102,8 +103,8 @@ def _check_edges(
         shown = [f"{ids[int(pre[i])]} -> {ids[int(post[i])]}" for i in edges[:5]]
         return f"{', '.join(shown)}{', ...' if len(edges) > 5 else ''} ({len(edges)} in all)"
 
-    same = np.flatnonzero(np.diff(key) == 0)
-    if len(same):
+    if not edges_in_order(pre, post, kind, strictly=True):
+        same = np.flatnonzero((np.diff(pre) == 0) & (np.diff(post) == 0) & (np.diff(kind) == 0))
         raise SchemaError(f"Two edges have the same pre, post and kind: {named(same)}. Merge them first.")
     gap = np.flatnonzero(kind == _ELECTRICAL)
     there = pre[gap].astype(np.int64) * n + post[gap]  # ascending, as the edges are sorted

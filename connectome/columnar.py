@@ -9,17 +9,21 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int
 
-from connectofit.connectome.arrays import combine, frozen, rows_of, take_rows
+from connectofit.connectome.arrays import combine, frozen, take_rows
 from connectofit.connectome.assembly import as_counts, assemble
-from connectofit.connectome.errors import SchemaError, UnknownNameError, offenders, unknown_name
-from connectofit.connectome.expressions import column_names, compile_expression
+from connectofit.connectome.conditions import edges_where, neurons_where
+from connectofit.connectome.errors import SchemaError, unknown_name
+from connectofit.connectome.identifiers import find_indices
+from connectofit.connectome.ordering import by_row, ranges
 from connectofit.connectome.policies import KINDS
-from connectofit.connectome.records import edge_table, end_names
+from connectofit.connectome.records import edge_table
+from connectofit.connectome.views.attributes import to_values
 
 Id = str | int
+_OF_NEURONS = ("ids", "_index", "node_records")  # what is worked out when first asked for, and of what
+_OF_WIRING = ("pre", "_by_post")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,7 +74,7 @@ class ColumnarGraph:
     @cached_property
     def ids(self) -> tuple[Any, ...]:
         """The neurons' ids in index order, as str or int."""
-        return tuple(self.neurons.column("id").to_pylist())
+        return tuple(to_values(self.neurons.column("id")))
 
     @cached_property
     def pre(self) -> Int[np.ndarray, " e"]:
@@ -80,18 +84,11 @@ class ColumnarGraph:
     def index_of(self, ids: Id | Iterable[Id]) -> Int[np.ndarray, " k"]:
         """Indices (int64 [k]) of neurons by id, in the order asked; one id gives an array of one.
 
-        Raises `UnknownNameError` with the nearest name for ids that are not there.
+        Raises `UnknownNameError` (which is also a `KeyError`) with the nearest name for ids that are not there.
         """
-        wanted = [ids] if isinstance(ids, str | int | np.integer) else list(ids)
-        found = [self._index.get(item, -1) if not isinstance(item, bool) else -1 for item in wanted]
-        if -1 in found:
-            missing = [item for item, index in zip(wanted, found, strict=True) if index < 0]
-            error = unknown_name("neuron", str(missing[0]), (str(item) for item in self.ids), "the connectome")
-            kind = f" The ids are {self.neurons.column('id').type}: give them as such."
-            wrong_type = type(missing[0]) is not (str if self._text_ids else int)
-            more = f" Missing: {offenders(missing)}." if len(missing) > 1 else ""
-            raise UnknownNameError(f"{error}{kind if wrong_type else ''}{more}")
-        return np.array(found, np.int64)
+        if isinstance(ids, str | int | np.integer):
+            ids = [ids]
+        return find_indices(self, ids)
 
     def column(self, name: str) -> np.ndarray:
         """A column of the neurons as a NumPy array [n]: numbers as they are, text as objects, missing as None or NaN.
@@ -127,7 +124,7 @@ class ColumnarGraph:
 
     def select_neurons(self, expression: str) -> Int[np.ndarray, " k"]:
         """Indices (int64 [k], ascending) of the neurons for which the expression holds."""
-        return rows_of(self.neurons, compile_expression(expression, self.neurons.schema))
+        return np.flatnonzero(neurons_where(self, expression))
 
     def select_edges(self, expression: str) -> Int[np.ndarray, " k"]:
         """Positions (int64 [k], ascending) of the edges for which an expression on their columns holds.
@@ -135,9 +132,7 @@ class ColumnarGraph:
         Columns: ``pre`` and ``post`` (ids), ``kind`` (text), ``count``, ``sign``, the `edge_columns`, and every column
         of the neurons at either end as ``pre.<column>`` and ``post.<column>``.
         """
-        ends = end_names(self)
-        table = self.edge_table(name for name in column_names(expression) if name in ends)
-        return rows_of(table, compile_expression(expression, table.schema, options=ends))
+        return np.flatnonzero(edges_where(self, expression))
 
     def edge_table(self, end_columns: Iterable[str] = ()) -> pa.Table:
         """The edges as an Arrow table [e]: ``pre, post`` (ids), ``kind`` (text), ``count, sign``, then `edge_columns`.
@@ -146,9 +141,13 @@ class ColumnarGraph:
         """
         return edge_table(self, end_columns)
 
-    def subgraph(self, ids: Iterable[Id]) -> Self:
-        """The neurons named, in this connectome's order, and the edges between them."""
-        return self._induced(np.unique(self.index_of(ids)))
+    def subgraph(self, ids: Id | Iterable[Id] | None) -> Self:
+        """The neurons named (one id, several, or None for all), in this connectome's order, and the edges between them.
+
+        Unlike NetworkX, which leaves out what it does not find, this raises `UnknownNameError`: a misspelt neuron would
+        be missing unseen.
+        """
+        return self if ids is None else self._induced(np.unique(self.index_of(ids)))
 
     def with_edges(self, *, count: np.ndarray | None = None, sign: np.ndarray | None = None) -> Self:
         """The same wiring with other counts [e] or signs [e]."""
@@ -162,7 +161,7 @@ class ColumnarGraph:
             changes[name] = frozen(as_counts(values.copy()) if name == "count" else values.astype(np.int8))
         if sign is not None and not np.isin(changes["sign"], (-1, 0, 1)).all():
             raise SchemaError("sign must hold -1, 0 and 1 only.")
-        return replace(self, **changes)
+        return self._sharing(replace(self, **changes), *_OF_NEURONS, *_OF_WIRING)
 
     # ---- internals ----
 
@@ -177,45 +176,47 @@ class ColumnarGraph:
     @cached_property
     def _by_post(self) -> tuple[np.ndarray, np.ndarray]:
         """Edge positions sorted by postsynaptic neuron, and where each neuron's begin."""
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(self.post, minlength=self.n_neurons))])
-        return np.argsort(self.post, kind="stable"), indptr
-
-    def _edge_numbers(self, name: str) -> np.ndarray:
-        known = {"count": self.count, "sign": self.sign}
-        if name in known:
-            return known[name]
-        if name not in self.edge_columns.column_names:
-            raise unknown_name("column", name, [*known, *self.edge_columns.column_names], "the edges")
-        column = combine(self.edge_columns.column(name))
-        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-            raise SchemaError(f"Edges cannot be weighted by their column {name!r}: it holds {column.type}.")
-        return pc.fill_null(column, 0).to_numpy()
+        return by_row(self.post, self.n_neurons)
 
     def _keep(self, edges: Bool[np.ndarray, " e"], only_kind: str | None) -> Self:
-        rows = np.flatnonzero(edges)
-        return replace(
-            self,
-            indptr=frozen(np.concatenate([[0], np.cumsum(edges)])[self.indptr]),
-            post=frozen(self.post[rows]),
-            count=frozen(self.count[rows]),
-            kind=frozen(self.kind[rows]),
-            sign=frozen(self.sign[rows]),
-            edge_columns=take_rows(self.edge_columns, rows),
-            only_kind=only_kind,
-        )
+        return self._take(np.flatnonzero(edges), only_kind=only_kind)
+
+    def _take(self, rows: Int[np.ndarray, " k"], **changes: Any) -> Self:
+        """The edges at these positions, which ascend, on the same neurons unless `changes` says otherwise."""
+        fields: dict[str, Any] = {
+            name: frozen(getattr(self, name)[rows]) for name in ("post", "count", "kind", "sign") if name not in changes
+        }
+        if "indptr" not in changes:
+            fields["indptr"] = frozen(np.searchsorted(rows, self.indptr).astype(np.int64))
+        return replace(self, edge_columns=take_rows(self.edge_columns, rows), **fields, **changes)
 
     def _of_kind(self, name: str) -> Self:
-        return self._keep(self.kind == KINDS.index(name), name)
+        chosen = self.kind == KINDS.index(name)
+        if chosen.all():
+            return self._sharing(replace(self, only_kind=name), *_OF_NEURONS, *_OF_WIRING, "edge_records")
+        return self._sharing(self._keep(chosen, name), *_OF_NEURONS)
 
     def _induced(self, neurons: Int[np.ndarray, " k"]) -> Self:
-        inside = np.zeros(self.n_neurons, bool)
-        inside[neurons] = True
-        new_index = np.cumsum(inside, dtype=np.int32) - np.int32(1)
-        part = self._keep(inside[self.pre] & inside[self.post], self.only_kind)
-        lengths = np.diff(part.indptr)[neurons]
-        return replace(
-            part,
+        """The neurons at these indices, which ascend, and the edges between them."""
+        if len(neurons) == self.n_neurons:
+            return self
+        new_index = np.full(self.n_neurons, -1, np.int32)
+        new_index[neurons] = np.arange(len(neurons), dtype=np.int32)
+        rows, offsets = ranges(self.indptr[neurons], self.indptr[neurons + 1])
+        post = new_index[self.post[rows]]
+        inside = np.flatnonzero(post >= 0)
+        return self._take(
+            rows[inside],
             neurons=take_rows(self.neurons, neurons),
-            indptr=frozen(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)),
-            post=frozen(new_index[part.post]),
+            indptr=frozen(np.searchsorted(inside, offsets).astype(np.int64)),
+            post=frozen(post[inside]),
         )
+
+    def _sharing(self, other: Self, *names: str) -> Self:
+        """`other`, with what was worked out of these neurons or this wiring already, rather than once more."""
+        other.__dict__.update((name, self.__dict__[name]) for name in names if name in self.__dict__)
+        return other
+
+    def _reversed(self) -> Self:
+        order, indptr = self._by_post
+        return self._sharing(self._take(order, indptr=indptr, post=frozen(self.pre[order])), *_OF_NEURONS)

@@ -72,14 +72,14 @@ class Connectome(Questions):
         return digest(self)
 
     def write(self, folder: str | Path) -> Path:
-        """Write to a new folder (Parquet tables and a manifest); see `connectofit.connectome.store`."""
+        """Write to a new folder (Parquet tables, mapped arrays, a manifest); see `connectofit.connectome.store`."""
         from connectofit.connectome.store import write
 
         return write(self, folder)
 
     @classmethod
-    def read(cls, folder: str | Path) -> Connectome:
-        """Read what `write` wrote."""
+    def read(cls, folder: str | Path, *, verify: bool = True) -> Connectome:
+        """Open what `write` wrote, mapping its arrays; `verify` compares all files with their hashes."""
         from connectofit.connectome.store import read
 
-        return read(folder)
+        return read(folder, verify=verify)

@@ -7,7 +7,8 @@ attributes of the NetworkX graph, so that a column without any value, or of a na
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import networkx as nx
@@ -16,10 +17,11 @@ import pyarrow as pa
 
 from connectofit.connectome.errors import SchemaError, offenders
 from connectofit.connectome.graph import Connectome
+from connectofit.connectome.graph_metadata import METADATA, TYPES, graph_attributes, type_from_text
 from connectofit.connectome.policies import KINDS
+from connectofit.connectome.views.attributes import to_values
 
-_TYPES = "connectofit_types"
-_METADATA = b"networkx"
+_OWN = {"node": {"id"}, "edge": {"pre", "post", "kind", "count", "sign"}}  # names that tables use for other things
 
 
 def to_networkx(connectome: Connectome) -> nx.MultiDiGraph | nx.DiGraph:
@@ -27,23 +29,10 @@ def to_networkx(connectome: Connectome) -> nx.MultiDiGraph | nx.DiGraph:
 
     Edge attributes: ``count``, ``sign`` and the further columns; node attributes: the columns. Missing ones are absent.
     """
-    metadata = connectome.neurons.schema.metadata or {}
-    attributes = json.loads(metadata.get(_METADATA, b"{}"))
-    attributes[_TYPES] = json.dumps(
-        {
-            "neurons": {field.name: str(field.type) for field in connectome.neurons.schema},
-            "edges": {field.name: str(field.type) for field in connectome.edge_columns.schema},
-            "count": str(connectome.count.dtype),
-        }
-    )
-    if connectome.only_kind is None:
-        graph: Any = nx.MultiDiGraph(**attributes)
-        graph.add_nodes_from(connectome.nodes(data=True))
-        graph.add_edges_from(connectome.edges(data=True, keys=True))
-    else:
-        graph = nx.DiGraph(**attributes, kind=connectome.only_kind)
-        graph.add_nodes_from(connectome.nodes(data=True))
-        graph.add_edges_from(connectome.edges(data=True))
+    graph: Any = nx.MultiDiGraph() if connectome.only_kind is None else nx.DiGraph()
+    graph.graph.update(graph_attributes(connectome))
+    graph.add_nodes_from(connectome.nodes(data=True))
+    graph.add_edges_from(connectome.edges(data=True, keys=connectome.only_kind is None))
     return graph
 
 
@@ -52,13 +41,13 @@ def from_networkx(graph: nx.Graph) -> Connectome:
 
     The kind of an edge is its key or its attribute ``kind`` (in a `DiGraph` also the graph's), else chemical. Its
     ``count`` is 1 and its ``sign`` 0 (unknown) where no edge has one. A `DiGraph` of one kind becomes a view of that
-    kind. None is a missing value.
+    kind. None is a missing value, and a tuple becomes a list.
 
     Raises
     ------
     SchemaError
         For an undirected graph; ids that are not all text or all 64-bit integers; keys that are not kinds; electrical
-        edges without their equal other direction; attributes whose values Arrow cannot give one type.
+        edges without their equal other direction; attributes whose values Arrow cannot give one type, or would change.
     """
     if not isinstance(graph, nx.Graph):
         raise SchemaError(f"from_networkx takes a networkx graph, and not a {type(graph).__name__}.")
@@ -68,18 +57,14 @@ def from_networkx(graph: nx.Graph) -> Connectome:
             "Use graph.to_directed() if each edge stands for both directions."
         )
     attributes = dict(graph.graph)
-    types = json.loads(attributes.pop(_TYPES, "{}"))
+    types = json.loads(attributes.pop(TYPES, "{}"))
     one_kind = None if graph.is_multigraph() else attributes.pop("kind", None)
     nodes = list(graph.nodes(data=True))
-    neurons = pa.table({"id": _ids([node for node, _ in nodes])})
-    for name, column in _columns([data for _, data in nodes], types.get("neurons", {}), "node", {"id"}).items():
+    neurons = pa.table({"id": _ids([node for node, _ in nodes], types.get("neurons", {}).get("id"))})
+    for name, column in _columns([data for _, data in nodes], types.get("neurons", {}), "node").items():
         neurons = neurons.append_column(name, column)
     if attributes:
-        try:
-            metadata = {_METADATA: json.dumps(attributes).encode()}
-        except (TypeError, ValueError) as error:
-            raise SchemaError(f"The graph's own attributes {attributes!r} cannot be kept as JSON: {error}.") from error
-        neurons = neurons.replace_schema_metadata(metadata)
+        neurons = neurons.replace_schema_metadata({METADATA: _as_json(attributes)})
 
     index = {node: position for position, (node, _) in enumerate(nodes)}
     every: Any = graph.edges
@@ -91,20 +76,21 @@ def from_networkx(graph: nx.Graph) -> Connectome:
     if not graph.is_multigraph() and one_kind is None and not kinds.any():
         one_kind = "chemical"
     data = [attributes for *_, attributes in edges]
-    count = _numbers(data, "count", 1).astype(types.get("count", None))
     return Connectome.from_edges(
         neurons,
         pre=np.array([u for u, *_ in edges], np.int32),
         post=np.array([v for _, v, *_ in edges], np.int32),
         kind=kinds,
-        count=count,
+        count=_numbers(data, "count", 1, types.get("count")),
         sign=_numbers(data, "sign", 0),
-        edge_columns=pa.table(_columns(data, types.get("edges", {}), "edge", {"count", "sign", "kind"})),
+        edge_columns=pa.table(_columns(data, types.get("edges", {}), "edge")),
         only_kind=one_kind,
     )
 
 
-def _ids(nodes: list[Any]) -> pa.Array:
+def _ids(nodes: list[Any], known: str | None) -> pa.Array:
+    if not nodes:
+        return pa.array([], pa.int64() if known == "int64" else pa.string())
     whole = all(isinstance(node, int | np.integer) and not isinstance(node, bool) for node in nodes)
     text = all(isinstance(node, str) for node in nodes)
     if not (whole or text):
@@ -116,7 +102,7 @@ def _ids(nodes: list[Any]) -> pa.Array:
             f"(networkx.relabel_nodes)."
         )
     try:
-        return pa.array([int(node) for node in nodes], pa.int64()) if nodes and whole else pa.array(nodes, pa.string())
+        return pa.array([int(node) for node in nodes], pa.int64()) if whole else pa.array(nodes, pa.string())
     except (OverflowError, pa.ArrowInvalid) as error:
         raise SchemaError(f"Some node ids do not fit into int64 ({error}); relabel them as text.") from error
 
@@ -129,46 +115,82 @@ def _kind(u: Any, v: Any, key: Any, data: Mapping[str, Any]) -> int:
     return KINDS.index(named)
 
 
-def _numbers(rows: list[Mapping[str, Any]], name: str, default: int) -> np.ndarray:
+def _numbers(rows: list[Mapping[str, Any]], name: str, default: int, known: str | None = None) -> np.ndarray:
     values = [row.get(name) for row in rows]
-    missing = values.count(None)
-    if missing == len(values):
-        return np.full(len(values), default)
+    if all(value is None for value in values):
+        return np.full(len(values), default, np.dtype(known or np.int64))
     bad = [value for value in values if isinstance(value, bool) or not isinstance(value, int | float | np.number)]
     if bad:
         raise SchemaError(
             f"The edge attribute {name!r} must be a number on every edge (or on none); found {offenders(bad)}."
         )
-    return np.array(values)
+    found = np.array(values)
+    large = [value for value in values if isinstance(value, int) and abs(value) > 2**53]
+    if large:
+        raise SchemaError(
+            f"The edge attribute {name!r} holds integers above 2^53, which a float would change: {large[0]}."
+        )
+    # Counts that were floats stay so even where all are whole, but not the other way round.
+    return found.astype(np.float64) if known == "float64" else found
 
 
-def _columns(
-    rows: list[Mapping[str, Any]], types: Mapping[str, str], what: str, taken: Iterable[str]
-) -> dict[str, pa.Array]:
+def _columns(rows: list[Mapping[str, Any]], types: Mapping[str, str], what: str) -> dict[str, pa.Array]:
     names = dict.fromkeys(name for row in rows for name in row)
-    if "id" in taken and "id" in names:
-        raise SchemaError("A node attribute cannot be named 'id': that is the node itself. Rename it.")
     columns = {}
     for name in dict.fromkeys([*types, *names]):
-        if name in taken:
+        if name in _OWN[what]:
+            if name in names and name in ("id", "pre", "post"):
+                means = "the node itself" if name == "id" else "an end of the edge"
+                raise SchemaError(f"An attribute of {what}s cannot be named {name!r}: that is {means}. Rename it.")
             continue
         if not isinstance(name, str):
             raise SchemaError(f"The {what} attribute {name!r} has a name that is not text; rename it.")
-        values = [row.get(name) for row in rows]
-        try:
-            columns[name] = pa.array(values, _arrow_type(types.get(name)))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
-            kinds = sorted({type(value).__name__ for value in values if value is not None})
-            raise SchemaError(
-                f"The {what} attribute {name!r} holds values of the types {kinds}, which one Arrow column cannot hold: "
-                f"{error}. Convert or remove it."
-            ) from error
+        columns[name] = _column([row.get(name) for row in rows], types.get(name), f"The {what} attribute {name!r}")
     return columns
 
 
-def _arrow_type(text: str | None) -> pa.DataType | None:
-    """The type of that name; None, to infer it, for nested types, whose names cannot be read back."""
+def _column(values: list[Any], known: str | None, what: str) -> pa.Array:
+    """The values as one column that gives them back; of the type they once had, if that still fits."""
+    refused = "they are of several sorts"
+    for kind in (type_from_text(known), None):
+        try:
+            column = pa.array(values, kind)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+            refused = str(error)
+            continue
+        changed = [a for a, b in zip(values, to_values(column), strict=True) if not _same(a, b)]
+        if not changed:
+            return column
+        refused = f"Arrow would change {offenders(changed)}"
+    kinds = sorted({type(value).__name__ for value in values if value is not None})
+    raise SchemaError(
+        f"{what} holds values of the types {kinds}, which one Arrow column cannot hold: {refused}. Convert or remove "
+        "it."
+    )
+
+
+def _same(given: Any, back: Any) -> bool:
+    """Whether a value comes back as it was, up to tuples and arrays, which become lists, and NumPy's numbers."""
+    if isinstance(given, np.ndarray):
+        given = given.tolist()
+    if isinstance(given, list | tuple):
+        return isinstance(back, list | tuple) and len(given) == len(back) and all(map(_same, given, back))
+    if isinstance(given, Mapping):
+        return (
+            isinstance(back, Mapping) and given.keys() == back.keys() and all(_same(given[k], back[k]) for k in given)
+        )
+    if isinstance(given, float | np.floating) and math.isnan(given):
+        return isinstance(back, float) and math.isnan(back)
+    return bool(given == back)
+
+
+def _as_json(attributes: Mapping[Any, Any]) -> bytes:
+    """The graph's own attributes as JSON; `SchemaError` for what JSON would change or cannot hold."""
     try:
-        return None if text is None else pa.type_for_alias(text)
-    except ValueError:
-        return None
+        text = json.dumps(attributes)
+        changed = [name for name, value in json.loads(text).items() if not _same(attributes.get(name), value)]
+    except (TypeError, ValueError) as error:
+        raise SchemaError(f"The graph's own attributes {attributes!r} cannot be kept as JSON: {error}.") from error
+    if changed:
+        raise SchemaError(f"The graph's own attributes {offenders(changed)} would be changed by JSON; convert them.")
+    return text.encode()

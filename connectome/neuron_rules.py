@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 from jaxtyping import Int
 
 from connectofit.connectome.arrays import combine, take_rows
+from connectofit.connectome.coded import Coded
 from connectofit.connectome.columns import Table
 from connectofit.connectome.errors import SchemaError, unknown_name
 from connectofit.connectome.policies import Policies
-from connectofit.connectome.report import Finding, examples_of, rows_text
+from connectofit.connectome.report import Finding, Found, counted
 
 _DEFAULT_TYPE_COLUMN = Policies.__dataclass_fields__["type_column"].default
 
@@ -55,18 +56,20 @@ class NeuronList:
         return pa.concat_arrays([known, pa.nulls(length - len(known), pa.string())])
 
 
-def neurons_of_edges(pre: pa.Array, post: pa.Array, findings: list[Finding]) -> NeuronList:
+def neurons_of_edges(pre: Coded, post: Coded, findings: list[Finding]) -> NeuronList:
     """Without a neuron table: all ids of the edges, sorted."""
-    ids = pc.unique(pa.concat_arrays([pre, post]))
+    ids = pc.unique(pa.concat_arrays([pre.values, post.values]))
     ids = ids.take(pc.array_sort_indices(ids))
-    text = f"there is no neuron table: the {len(ids)} ids of the edges are the neurons, without attributes"
-    findings.append(Finding("info", "no_neuron_table", "edges", "", len(ids), message=text))
+    named = counted(len(ids), "id", "ids")
+    text = f"there is no neuron table: the neurons are the {named} of the edges, without attributes"
+    Found(len(ids)).note(findings, "info", "no_neuron_table", "edges", "", text)
     return NeuronList(pa.table({"id": ids}), np.arange(len(ids)), pa.array([], ids.type), False, "")
 
 
-def list_neurons(table: Table, ids: pa.Array, policies: Policies, findings: list[Finding]) -> NeuronList:
+def list_neurons(table: Table, coded: Coded, policies: Policies, findings: list[Finding]) -> NeuronList:
     """Check the neuron table's rows and apply ``untyped_neurons``; raises `SchemaError` for ids that occur twice."""
-    _refuse_repeated(table, ids)
+    _refuse_repeated(table, coded)
+    ids = coded.values.take(pa.array(coded.codes))
     columns: dict[str, pa.Array | pa.ChunkedArray] = {"id": ids}
     transmitter = _transmitters(table)
     if transmitter is not None:
@@ -89,16 +92,21 @@ def list_neurons(table: Table, ids: pa.Array, policies: Policies, findings: list
     return NeuronList(take_rows(neurons, rows), rows, ids.filter(pa.array(~keep)), True, table.given["id"])
 
 
-def _refuse_repeated(table: Table, ids: pa.Array) -> None:
-    coded = ids.dictionary_encode().indices.to_numpy()
-    first = np.unique(coded, return_index=True)[1]
-    if len(first) == len(ids):
+def _refuse_repeated(table: Table, ids: Coded) -> None:
+    if np.bincount(ids.codes).max() == 1:
         return
-    rows = np.setdiff1d(np.arange(len(ids)), first)
-    shown = [f"{ids[int(row)].as_py()!r} (first in row {int(first[coded[row]]) + 1})" for row in rows[:5]]
+    first = np.unique(ids.codes, return_index=True)[1]
+    rows = np.setdiff1d(np.arange(len(ids.codes)), first)
+
+    def shown(which: np.ndarray) -> list[str]:
+        return [
+            f"{value!r} (first in row {int(first[ids.codes[row]]) + 1})"
+            for row, value in zip(which, ids.at(which), strict=True)
+        ]
+
     raise SchemaError(
         f"Column {table.given['id']!r} of {table.where} must name every neuron once, but ids are repeated in "
-        f"{rows_text(examples_of(rows, shown), len(rows))}. Remove or rename these rows."
+        f"{Found.among(rows, shown)}. Remove or rename these rows."
     )
 
 
@@ -132,28 +140,23 @@ def _untyped(neurons: pa.Table, table: Table, policies: Policies, findings: list
     if "transmitter" in neurons.column_names:
         blank &= _blank(neurons.column("transmitter"))
     rows = np.flatnonzero(blank)
-    if not len(rows):
-        return rows
-    examples = examples_of(rows, neurons.column("id").take(pa.array(rows[:5])).to_pylist())
+    found = Found.among(rows, lambda which: neurons.column("id").take(pa.array(which)).to_pylist())
     what = f"neither a type (column {name!r}) nor a transmitter"
-    if policy == "error" or (policy == "drop" and len(rows) == len(blank)):
+    if found and (policy == "error" or (policy == "drop" and len(rows) == len(blank))):
         raise SchemaError(
-            f"{table.subject} has rows with {what}: {rows_text(examples, len(rows))}. "
+            f"{table.subject} has rows with {what}: {found}. "
             f"Complete or remove them, or set the policy untyped_neurons to 'keep' (or type_column to another column)."
         )
     done = "dropped" if policy == "drop" else "kept"
-    findings.append(
-        Finding(
-            severity="warning",
-            rule="untyped_neuron",
-            table="neurons",
-            column=name,
-            count=len(rows),
-            policy=f"untyped_neurons={policy}",
-            examples=examples,
-            message=f"{len(rows)} rows have {what}: {done}",
-            rows_removed=len(rows) if policy == "drop" else 0,
-        )
+    found.note(
+        findings,
+        "warning",
+        "untyped_neuron",
+        "neurons",
+        name,
+        (f"row has {what}: {done}", f"rows have {what}: {done}"),
+        policy=f"untyped_neurons={policy}",
+        removed=found.count if policy == "drop" else 0,
     )
     return rows
 
@@ -163,34 +166,17 @@ def _note_missing_transmitters(
 ) -> None:
     column, ids = combine(neurons.column("transmitter")), combine(neurons.column("id"))
     name = table.given["transmitter"]
-    rows = np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))
-    if len(rows):
-        also = f", {len(untyped)} of them without a type either" if len(untyped) else ""
-        findings.append(
-            Finding(
-                severity="warning",
-                rule="missing_transmitter",
-                table="neurons",
-                column=name,
-                count=len(rows),
-                policy=f"sign.unknown={policies.sign.unknown}",
-                examples=examples_of(rows, ids.take(pa.array(rows[:5])).to_pylist()),
-                message=f"{len(rows)} neurons have no transmitter{also}",
-            )
-        )
+
+    def note(marked: pa.Array, shown: pa.Array, rule: str, what: tuple[str, str], policy: str) -> None:
+        rows = np.flatnonzero(marked.to_numpy(zero_copy_only=False))
+        found = Found.among(rows, lambda which: shown.take(pa.array(which)).to_pylist())
+        found.note(findings, "warning", rule, "neurons", name, what, policy=policy)
+
+    also = f", {len(untyped)} of them without a type either" if len(untyped) else ""
+    texts = (f"neuron has no transmitter{also}", f"neurons have no transmitter{also}")
+    note(column.is_null(), ids, "missing_transmitter", texts, f"sign.unknown={policies.sign.unknown}")
     listed = pa.array(sorted(policies.sign.transmitters), pa.string())
     strange = pc.and_(pc.is_valid(column), pc.invert(pc.is_in(column, value_set=listed)))
-    rows = np.flatnonzero(strange.to_numpy(zero_copy_only=False))
-    if len(rows):
-        findings.append(
-            Finding(
-                severity="warning",
-                rule="undeclared_transmitter",
-                table="neurons",
-                column=name,
-                count=len(rows),
-                policy=f"sign.transmitters={policies.sign.transmitters}",
-                examples=examples_of(rows, column.take(pa.array(rows[:5])).to_pylist()),
-                message=f"{len(rows)} neurons have a transmitter that the sign policy does not list; it gives no sign",
-            )
-        )
+    rest = "a transmitter that the sign policy does not list; it gives no sign"
+    texts = (f"neuron has {rest}", f"neurons have {rest}")
+    note(strange, column, "undeclared_transmitter", texts, f"sign.transmitters={policies.sign.transmitters}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
@@ -13,7 +14,7 @@ from connectofit.connectome.errors import SettingError, unknown_name
 KINDS = ("chemical", "electrical")
 """The kinds of edge; their positions are the codes in `Connectome.kind`."""
 
-SIGN_SOURCES = ("edge", "transmitter", "unknown")
+SIGN_SOURCES = ("edge", "edge_transmitter", "transmitter", "unknown")
 
 
 def _check_options(policy: object) -> None:
@@ -48,6 +49,7 @@ class SignPolicy:
     - ``"edge"``: the sign column of the edge table, through `values`. A value of 0 is no definite answer. What
       the column holds and `values` does not list is an error, so that no spelling is ignored unseen. Columns of
       numbers must hold -1, 0 and 1 and need no `values`.
+    - ``"edge_transmitter"``: the transmitter that the edge table gives for the edge itself, through `transmitters`.
     - ``"transmitter"``: the presynaptic neuron's transmitter, through `transmitters`. One that is not listed gives no
       answer, with a warning.
     - ``"unknown"``: the constant `unknown` (0 leaves the edge without a sign; ``"error"`` refuses the table).
@@ -120,6 +122,9 @@ class Policies:
         difference (or a missing direction) is refused. A missing direction is always filled in.
     zero_counts
         Edges whose count is 0.
+    min_count
+        Connections whose count is below this, after duplicates and the two directions of gap junctions are merged, are
+        dropped. 0 keeps all.
     untyped_neurons, type_column
         Rows of the neuron table with neither a type (in `type_column`) nor a transmitter. Not applied to a table
         without the default column `cell_class`.
@@ -136,6 +141,7 @@ class Policies:
     duplicates: Literal["sum", "max", "error"] = "sum"
     electrical_pairs: Literal["max", "mean", "sum", "error"] = "max"
     zero_counts: Literal["drop", "keep", "error"] = "drop"
+    min_count: float = 0
     untyped_neurons: Literal["drop", "keep", "error"] = "drop"
     type_column: str = "cell_class"
     kinds: Mapping[str, str] = field(default_factory=lambda: {kind: kind for kind in KINDS})
@@ -145,6 +151,10 @@ class Policies:
         _check_options(self)
         if isinstance(self.max_unmatched, bool) or not isinstance(self.max_unmatched, int | float):
             raise SettingError(f"Policies.max_unmatched is {self.max_unmatched!r}; it must be a number from 0 to 1.")
+        if isinstance(self.min_count, bool) or not isinstance(self.min_count, int | float):
+            raise SettingError(f"Policies.min_count is {self.min_count!r}; it must be a number.")
+        if not 0 <= self.min_count < math.inf:
+            raise SettingError(f"Policies.min_count is {self.min_count!r}; it must be finite and not below 0.")
         if not 0 <= self.max_unmatched <= 1:
             raise SettingError(f"Policies.max_unmatched is {self.max_unmatched!r}; it must lie between 0 and 1.")
         if not isinstance(self.sign, SignPolicy):

@@ -7,44 +7,50 @@ duplicates, gap junctions given twice, signs. All work on whole columns; nothing
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectofit.connectome import edge_rules as rules
-from connectofit.connectome.arrays import is_in
-from connectofit.connectome.columns import (
-    Table,
-    check_mapping,
-    choose_id_type,
-    exact_ids,
-    map_columns,
-    numbers,
-)
-from connectofit.connectome.edge_rules import CHEMICAL, ELECTRICAL, Context, Edges
-from connectofit.connectome.errors import SchemaError, SettingError
+from connectofit.connectome.arrays import plain
+from connectofit.connectome.coded import Coded
+from connectofit.connectome.columns import NEURON_COLUMNS, Table, choose_id_type, coded_ids
+from connectofit.connectome.edge_rules import Context, Edges
+from connectofit.connectome.errors import SchemaError
+from connectofit.connectome.given_edges import edges_as_given
 from connectofit.connectome.graph import Connectome
+from connectofit.connectome.graph_tables import GapJunctionGraph
+from connectofit.connectome.intake import Intake, take_in
+from connectofit.connectome.matrices import AdjacencyMatrix
 from connectofit.connectome.neuron_rules import NeuronList, list_neurons, neurons_of_edges
 from connectofit.connectome.policies import KINDS, Policies
-from connectofit.connectome.report import Finding, ValidationReport, examples_of, rows_text
-from connectofit.connectome.signs import column_signs, resolve_signs
-from connectofit.connectome.tables import load_table
+from connectofit.connectome.regions import edge_transmitters, merge_regions
+from connectofit.connectome.report import Finding, Found, ValidationReport, examples_of
+from connectofit.connectome.signs import resolve_signs
+from connectofit.connectome.sources import CsvFile, JoinedTables
 from connectofit.connectome.unmatched import drop_unmatched
 
-Source: TypeAlias = str | os.PathLike[str] | pa.Table | pd.DataFrame
+OneTable: TypeAlias = str | os.PathLike[str] | CsvFile | pa.Table | pd.DataFrame
+NeuronSource: TypeAlias = OneTable | JoinedTables | Sequence[OneTable]
+Source: TypeAlias = OneTable | Sequence[OneTable] | nx.Graph | GapJunctionGraph | AdjacencyMatrix | np.ndarray | Any
+"""`Any` stands for SciPy's sparse matrices, which have no common type."""
+
 _MAX_IDS = 2**30  # (pre, post, kind) must fit into 63 bits
 
 
 def read_connectome(
     edges: Source,
-    neurons: Source | None = None,
+    neurons: NeuronSource | None = None,
     *,
     columns: Mapping[str, str | None] | None = None,
+    preset: str | None = None,
     policies: Policies | None = None,
     id_type: str | None = None,
     source: str | None = None,
@@ -54,15 +60,24 @@ def read_connectome(
     Parameters
     ----------
     edges
-        One row per edge: path of a CSV (also TSV, and compressed), Parquet or Feather file, `pyarrow.Table`, or pandas
-        frame (its index is not read).
+        One row per edge: path of a CSV (also TSV, and compressed), Parquet or Feather file, `CsvFile` (without header),
+        `pyarrow.Table`, or pandas frame (its index is not read); a list of these, one after the other, or a folder of
+        files of one format, in the order of their names. Also a directed networkx graph, `GapJunctionGraph`, and an
+        adjacency matrix: `AdjacencyMatrix`, or, its rows presynaptic, an array, a SciPy sparse matrix or an npz file.
     neurons
-        One row per neuron, likewise. Without it the neurons are the ids that occur in `edges`, sorted.
+        One row per neuron, likewise, or `JoinedTables`. Without it the neurons are the nodes of a graph, the ids of a
+        matrix, or the ids that occur in `edges`, sorted.
     columns
-        Which column holds what: maps ``pre, post, count`` (or ``signed_weight``), ``kind, sign`` of the edges and
-        ``id, transmitter`` of the neurons to the names in the tables; a name left out is its own default. None as name
-        declares that there is no such column; ``{"count": None}`` counts every row as 1. A ``signed_weight`` is split
-        into its size, the count, and its sign. All other columns are kept under their own names.
+        Which column holds what: maps ``pre, post, count`` (or ``signed_weight``), ``kind, sign, region`` and
+        ``edges.transmitter`` of the edges and ``id, transmitter`` of the neurons to the names in the tables; a name
+        left out is its own default (but ``region`` must be declared). None as name declares that there is no such
+        column; ``{"count": None}`` counts every row as 1. A ``signed_weight`` is split into its size, the count, and
+        its sign. Rows that differ in ``region`` are parts of one connection: their counts are added, and kept in the
+        list columns ``region`` and ``region_count`` of the edges. All other columns are kept under their own names.
+    preset
+        The name of a layout that is known (see `presets`), such as ``"flywire"``: its columns, types and policies are
+        used where `columns`, `id_type` and `policies` do not say otherwise. ``"auto"`` recognises it by the tables'
+        columns, and the report names it.
     policies
         What to do where a table can be read in more than one way; see `Policies`.
     id_type
@@ -85,21 +100,22 @@ def read_connectome(
         A table cannot be read as what it is declared to be, or a policy says ``"error"``. The message names the table,
         the column, the rule, the first five rows and what to do.
     """
-    policies = Policies() if policies is None else policies
-    if not isinstance(policies, Policies):
-        raise SettingError(f"policies must be a Policies object; it is {policies!r}. Make one with Policies.from_dict.")
-    mapping = check_mapping(columns)
-    edge_table = map_columns(load_table(edges, "edges"), mapping)
-    neuron_table = None if neurons is None else map_columns(load_table(neurons, "neurons"), mapping)
-    ids_in = [(edge_table, ("pre", "post"))] + ([(neuron_table, ("id",))] if neuron_table else [])
-    chosen = choose_id_type(ids_in, id_type)
-    pre, post = exact_ids(edge_table, "pre", chosen), exact_ids(edge_table, "post", chosen)
+    given = take_in(edges, neurons, columns, policies, id_type, preset)
+    with given.naming_files():
+        return _read(given, source)
 
-    findings: list[Finding] = []
+
+def _read(given: Intake, source: str | None) -> tuple[Connectome, ValidationReport]:
+    edge_table, neuron_table, policies, findings = given.edges, given.neurons, given.policies, given.findings
+    chosen = choose_id_type(
+        [(edge_table, ("pre", "post")), *([(neuron_table, ("id",))] if neuron_table else [])], given.id_type
+    )
+    pre, post = _both_ends(edge_table, chosen)
+
     if neuron_table is None:
         listed = neurons_of_edges(pre, post, findings)
     else:
-        listed = list_neurons(neuron_table, exact_ids(neuron_table, "id", chosen), policies, findings)
+        listed = list_neurons(neuron_table, coded_ids(neuron_table, "id", chosen), policies, findings)
     universe = _universe(listed, pre, post)
     context = Context(
         n_ids=len(universe),
@@ -110,24 +126,39 @@ def read_connectome(
         policies=policies,
         findings=findings,
     )
-    everything = _edges_as_given(edge_table, pre, post, universe, context)
+    everything, signs = edges_as_given(edge_table, pre, post, universe, context)
+    del pre, post
+    # What is needed of these columns was taken: the largest part of the table can be freed.
+    given.edges = edge_table = edge_table.without("pre", "post", "count", "signed_weight", "kind")
     found = drop_unmatched(everything, listed, universe, neuron_table, context)
-    _note_both_kinds(everything, found, context)
+    rules.note_both_kinds(everything, found, context)
     found = rules.zero_counts(found, context)
     found = rules.self_loops(found, everything, context)
+    found, parts = merge_regions(found, edge_table, context)
     found = rules.duplicates(found, context)
     found = rules.electrical_pairs(found, everything, context)
+    del everything
+    found = rules.weak_connections(found, context)
     transmitters = listed.transmitters(len(universe))
-    sign, sign_source = resolve_signs(found, transmitters, edge_table, context)
-    connectome = _assemble(found, sign, sign_source, listed, universe, edge_table, context)
+    of_edges = edge_transmitters(found, edge_table, parts, context)
+    sign, sign_source = resolve_signs(found, transmitters, of_edges, signs, context)
+    columns = {"sign_source": sign_source} | ({} if of_edges is None else {"transmitter": of_edges})
+    columns |= parts.columns(found.row) if parts else {}
+    connectome = _assemble(found, sign, columns, listed, universe, edge_table, context)
     _note_isolated(connectome, listed, findings)
-    return connectome, _report(connectome, edge_table, neuron_table, listed, policies, findings, source)
+    return connectome, _report(connectome, given, edge_table, source)
 
 
-def _universe(listed: NeuronList, pre: pa.Array, post: pa.Array) -> pa.Array:
+def _both_ends(table: Table, id_type: pa.DataType) -> tuple[Coded, Coded]:
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        pre, post = pool.map(lambda end: coded_ids(table, end, id_type), ("pre", "post"))
+    return pre, post
+
+
+def _universe(listed: NeuronList, pre: Coded, post: Coded) -> pa.Array:
     """All ids that occur: the neurons kept, those of the table that were not, then the unmatched, sorted."""
     known = pa.concat_arrays([listed.ids, listed.dropped_ids])
-    unknown = [ids.filter(pc.invert(pc.is_in(ids, value_set=known))) for ids in (pre, post)]
+    unknown = [ids.values.filter(pc.invert(pc.is_in(ids.values, value_set=known))) for ids in (pre, post)]
     unmatched = pc.unique(pa.concat_arrays(unknown))
     universe = pa.concat_arrays([known, unmatched.take(pc.array_sort_indices(unmatched))])
     if len(universe) > _MAX_IDS:
@@ -135,91 +166,10 @@ def _universe(listed: NeuronList, pre: pa.Array, post: pa.Array) -> pa.Array:
     return universe
 
 
-def _edges_as_given(table: Table, pre: pa.Array, post: pa.Array, universe: pa.Array, context: Context) -> Edges:
-    """Every row of the table as an edge, its values checked."""
-    rows = table.arrow.num_rows
-    kind = _kinds(table, context) if table.has("kind") else np.zeros(rows, np.int8)
-    if not table.has("kind"):
-        text = "the table has no column of kinds: all edges are chemical"
-        context.findings.append(Finding("info", "no_kind_column", "edges", "", rows, message=text))
-    given_sign = column_signs(table, context.policies.sign) if table.has("sign") else np.zeros(rows, np.int8)
-    if table.has("signed_weight"):
-        weight = numbers(table, "signed_weight")
-        context.columns["count"] = table.given["signed_weight"]
-        _refuse_negative(table, "signed_weight", weight, kind == ELECTRICAL, "gap junctions have no sign")
-        count = np.abs(weight)
-        given_sign = np.where(given_sign != 0, given_sign, np.sign(weight).astype(np.int8) * (kind == CHEMICAL))
-    elif table.has("count"):
-        count = numbers(table, "count")
-        remedy = (
-            "counts cannot be negative. If the sign says whether the edge excites or inhibits, declare the column as "
-        )
-        _refuse_negative(table, "count", count, np.ones(rows, bool), remedy + "'signed_weight' instead of 'count'")
-    else:
-        count = np.ones(rows, np.int64)
-        text = "no column of counts is declared: every row counts 1"
-        context.findings.append(Finding("info", "no_count_column", "edges", "", rows, message=text))
-    index = [pc.index_in(ids, value_set=universe).to_numpy().astype(np.int64) for ids in (pre, post)]
-    return Edges(np.arange(rows), index[0], index[1], count, kind, given_sign.astype(np.int8))
-
-
-def _kinds(table: Table, context: Context) -> np.ndarray:
-    column, name, meaning = table.column("kind"), table.given["kind"], context.policies.kinds
-    if not (pa.types.is_string(column.type) or pa.types.is_null(column.type)):
-        raise SchemaError(f"Column {name!r} of {table.where} holds {column.type}; the kind must be text.")
-    coded = column.cast(pa.string()).dictionary_encode()
-    values = coded.dictionary.to_pylist()
-    codes = pc.fill_null(coded.indices, len(values)).to_numpy()
-    of_value = np.array([KINDS.index(meaning[value]) if value in meaning else -1 for value in values] + [-1], np.int8)
-    kind = of_value[codes]
-    bad = np.flatnonzero(kind < 0)
-    if len(bad):
-        shown = ["missing" if codes[row] == len(values) else repr(values[codes[row]]) for row in bad[:5]]
-        raise SchemaError(
-            f"Column {name!r} of {table.where}: the kind is none of {sorted(meaning)} in "
-            f"{rows_text(examples_of(bad, shown), len(bad))}. Correct these rows, or say what their values mean in "
-            "Policies.kinds, e.g. {'gap': 'electrical'}."
-        )
-    return kind
-
-
-def _refuse_negative(table: Table, canonical: str, values: np.ndarray, where: np.ndarray, rule: str) -> None:
-    bad = np.flatnonzero((values < 0) & where)
-    if len(bad):
-        raise SchemaError(
-            f"Column {table.given[canonical]!r} of {table.where}: {rule}; negative in "
-            f"{rows_text(examples_of(bad, values[bad]), len(bad))}."
-        )
-
-
-def _note_both_kinds(everything: Edges, kept: Edges, context: Context) -> None:
-    """Pairs joined by a chemical and an electrical edge: why the graph is a multigraph keyed by kind."""
-
-    def both(edges: Edges) -> np.ndarray:
-        pair = edges.pre * context.n_ids + edges.post
-        electrical = np.flatnonzero(edges.kind == ELECTRICAL)
-        return electrical[is_in(pair[electrical], pair[edges.kind == CHEMICAL])]
-
-    which = both(kept)
-    if len(which):
-        context.findings.append(
-            Finding(
-                severity="info",
-                rule="both_kinds",
-                table="edges",
-                column=context.columns.get("kind", ""),
-                count=len(which),
-                examples=context.pairs(kept, which),
-                message=f"{len(which)} ordered pairs of kept neurons ({len(both(everything))} in the whole table) "
-                f"are joined by a chemical and an electrical edge; the graph keeps both, keyed by kind",
-            )
-        )
-
-
 def _assemble(
     found: Edges,
     sign: np.ndarray,
-    sign_source: pa.Array,
+    columns: dict[str, pa.Array],
     listed: NeuronList,
     universe: pa.Array,
     table: Table,
@@ -230,21 +180,20 @@ def _assemble(
     if context.policies.unmatched == "keep" and len(universe) > first_unmatched:
         more = pa.table({"id": universe[first_unmatched:]})
         neurons = pa.concat_tables([neurons, more], promote_options="default").combine_chunks()
-        shift = np.arange(len(universe))
+        shift = np.arange(len(universe), dtype=np.int32)
         shift[first_unmatched:] -= len(listed.dropped_ids)  # the dropped neurons' numbers are free
         found = replace(found, pre=shift[found.pre], post=shift[found.post])
-    columns = {"sign_source": sign_source}
     extras = table.extras()
-    reserved = {"pre", "post", "kind", "count", "sign", "sign_source"}
+    reserved = {"pre", "post", "kind", "count", "sign", *columns}
     rows = pa.array(found.row)
     for name in extras.column_names:
         if name in reserved:
             text = f"the column {name!r} is not carried along: the connectome has one of this name"
-            context.findings.append(Finding("info", "ignored_column", "edges", name, len(extras), message=text))
+            context.note(Found(len(extras)), "info", "ignored_column", name, text)
         else:
             columns[name] = extras.column(name).take(rows)
     if table.has("sign") and table.given["sign"] not in reserved:
-        columns[table.given["sign"]] = table.column("sign").take(rows)  # as given: "complex" is not "no pred"
+        columns[table.given["sign"]] = plain(table.chunks("sign")).take(rows)  # as given: "complex" is not "no pred"
     if not len(found):
         text = "no edge is left: the connectome has neurons only"
         context.findings.append(Finding("warning", "no_edges_left", "edges", "", 0, message=text))
@@ -260,41 +209,40 @@ def _assemble(
 
 
 def _note_isolated(connectome: Connectome, listed: NeuronList, findings: list[Finding]) -> None:
-    alone = np.flatnonzero(connectome.degrees("in") + connectome.degrees("out") == 0)
-    alone = alone[alone < len(listed.rows)]  # not those that only the edges named
-    if len(alone) and listed.from_table:
-        findings.append(
-            Finding(
-                severity="info",
-                rule="no_edges",
-                table="neurons",
-                column=listed.id_column,
-                count=len(alone),
-                examples=examples_of(listed.rows[alone[:5]], [connectome.ids[index] for index in alone[:5]]),
-                message=f"{len(alone)} neurons have no edge",
-            )
-        )
+    alone = np.diff(connectome.indptr) == 0
+    alone[connectome.post] = False
+    rows = np.flatnonzero(alone[: len(listed.rows)])  # not those that only the edges named
+    if listed.from_table:
+        found = Found.among(rows, lambda which: listed.ids.take(pa.array(which)).to_pylist())
+        found = replace(found, examples=examples_of(listed.rows[rows[:5]], [name for _, name in found.examples]))
+        texts = ("neuron has no edge", "neurons have no edge")
+        found.note(findings, "info", "no_edges", "neurons", listed.id_column, texts)
 
 
-def _report(
-    connectome: Connectome,
-    edge_table: Table,
-    neuron_table: Table | None,
-    listed: NeuronList,
-    policies: Policies,
-    findings: list[Finding],
-    source: str | None,
-) -> ValidationReport:
-    tables = {"edges": edge_table} | ({"neurons": neuron_table} if neuron_table else {})
+def _report(connectome: Connectome, given: Intake, edge_table: Table, source: str | None) -> ValidationReport:
+    findings = given.findings
+    tables = {"edges": edge_table} | ({"neurons": given.neurons} if given.neurons else {})
     rows_in = {role: table.arrow.num_rows for role, table in tables.items()}
     removed = {role: sum(item.rows_removed for item in findings if item.table == role) for role in tables}
+    rows_kept = {role: rows_in[role] - removed[role] for role in tables}
+    sources = {role: table.source for role, table in tables.items()}
+    if given.synapses is not None:
+        rows_in = {**given.synapses.rows_in, **rows_in}
+        rows_kept = {**given.synapses.rows_kept, **rows_kept}
+        sources = {**given.synapses.source, **sources}
+        findings = [*given.synapses.findings, *findings]
     sizes = {name: int((connectome.kind == code).sum()) for code, name in enumerate(KINDS)}
     return ValidationReport(
         findings=tuple(findings),
         rows_in=rows_in,
-        rows_kept={role: rows_in[role] - removed[role] for role in tables},
+        rows_kept=rows_kept,
         result={"neurons": connectome.n_neurons, "edges": connectome.n_edges, **sizes},
-        source={role: f"{source}: {table.source}" if source else table.source for role, table in tables.items()},
-        columns={canonical: name for table in tables.values() for canonical, name in table.given.items()},
-        policies=policies.to_dict(),
+        source={role: f"{source}: {name}" if source else name for role, name in sources.items()},
+        columns={
+            f"edges.{canonical}" if role == "edges" and canonical in NEURON_COLUMNS else canonical: name
+            for role, table in tables.items()
+            for canonical, name in table.given.items()
+        },
+        policies=given.policies.to_dict(),
+        files=given.files,
     )

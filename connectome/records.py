@@ -1,8 +1,8 @@
-"""A Connectome's neurons and edges as tables, frames and NetworkX-like records."""
+"""A Connectome's neurons and edges as tables and frames."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,52 +18,35 @@ if TYPE_CHECKING:
 
 def edge_table(connectome: ColumnarGraph, end_columns: Iterable[str]) -> pa.Table:
     """See `Connectome.edge_table`."""
-    ids, ends = combine(connectome.neurons.column("id")), {"pre": connectome.pre, "post": connectome.post}
-    columns: dict[str, Any] = {
-        "pre": ids.take(pa.array(connectome.pre)),
-        "post": ids.take(pa.array(connectome.post)),
-        "kind": pa.array(KINDS).take(pa.array(connectome.kind)),
-        "count": pa.array(connectome.count),
-        "sign": pa.array(connectome.sign),
-    }
-    columns |= {name: connectome.edge_columns.column(name) for name in connectome.edge_columns.column_names}
-    for name in end_columns:
+    own = ("pre", "post", "kind", "count", "sign", *connectome.edge_columns.column_names)
+    return pa.table(edge_columns(connectome, [*own, *end_columns]))
+
+
+def edge_columns(connectome: ColumnarGraph, names: Iterable[str]) -> dict[str, Any]:
+    """Columns of the edges by name, those of the neurons at their ends spread over the edges.
+
+    Raises `UnknownNameError` for a name that neither the edges nor the neurons at their ends have.
+    """
+    neurons, ends = connectome.neurons, {"pre": connectome.pre, "post": connectome.post}
+    columns: dict[str, Any] = {}
+    for name in names:
         end, _, column = name.partition(".")
-        if end not in ends or column not in connectome.neurons.column_names:
+        if name in connectome.edge_columns.column_names:
+            columns[name] = connectome.edge_columns.column(name)
+        elif name in ("count", "sign"):
+            columns[name] = pa.array(getattr(connectome, name))
+        elif name == "kind":
+            columns[name] = pa.array(KINDS).take(pa.array(connectome.kind))
+        elif end in ends and (column or "id") in neurons.column_names:
+            columns[name] = combine(neurons.column(column or "id")).take(pa.array(ends[end]))
+        else:
             raise unknown_name("column of an edge's ends", name, end_names(connectome))
-        columns[name] = combine(connectome.neurons.column(column)).take(pa.array(ends[end]))
-    return pa.table(columns)
+    return columns
 
 
 def end_names(connectome: ColumnarGraph) -> list[str]:
     """Names of the neurons' columns as seen from an edge: ``pre.<column>`` and ``post.<column>``."""
     return [f"{end}.{name}" for end in ("pre", "post") for name in connectome.neurons.column_names]
-
-
-def node_records(connectome: ColumnarGraph, data: bool | str) -> list[Any]:
-    """See `Connectome.nodes`."""
-    if data is False:
-        return list(connectome.ids)
-    if isinstance(data, str):
-        if data not in connectome.neurons.column_names:
-            raise unknown_name("column", data, connectome.neurons.column_names, "the neurons")
-        return list(zip(connectome.ids, connectome.neurons.column(data).to_pylist(), strict=True))
-    return list(zip(connectome.ids, _attributes(connectome.neurons, {"id"}), strict=True))
-
-
-def edge_records(connectome: ColumnarGraph, data: bool | str, keys: bool) -> Iterator[tuple[Any, ...]]:
-    """See `Connectome.edges`."""
-    table = edge_table(connectome, ())
-    columns: list[list[Any]] = [table.column("pre").to_pylist(), table.column("post").to_pylist()]
-    if keys:
-        columns.append(table.column("kind").to_pylist())
-    if data is True:
-        columns.append(_attributes(table, {"pre", "post", "kind"}))
-    elif data is not False:
-        if data not in table.column_names:
-            raise unknown_name("column", data, table.column_names, "the edges")
-        columns.append(table.column(data).to_pylist())
-    return zip(*columns, strict=True)
 
 
 def frame(table: pa.Table) -> pd.DataFrame:
@@ -75,12 +58,3 @@ def frame(table: pa.Table) -> pd.DataFrame:
         if column.null_count and column.type in nullable:
             result[name] = column.to_pandas(types_mapper=nullable.get)
     return result
-
-
-def _attributes(table: pa.Table, left_out: set[str]) -> list[dict[str, Any]]:
-    """One dict per row, missing values left out."""
-    names = [name for name in table.column_names if name not in left_out]
-    if not names:
-        return [{} for _ in range(table.num_rows)]
-    rows = table.select(names).to_pylist()
-    return [{name: value for name, value in row.items() if value is not None} for row in rows]

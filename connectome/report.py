@@ -7,13 +7,14 @@ The rows add up: for each table, ``rows_in = rows_kept + sum of rows_removed ove
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+import numpy as np
 import pandas as pd
 
-from connectofit.connectome.errors import SchemaError
+from connectofit.connectome.errors import SchemaError, SettingError
 
 Severity = Literal["error", "warning", "info"]
 ROWS_NOTE = "Rows are the table's data rows counted from 1; the header is not counted."
@@ -42,7 +43,8 @@ class Finding:
     message
         One sentence for people.
     rows_removed, rows_added
-        How many of the table's rows the rule took away or merged into others, and how many edges it added.
+        How many of the table's rows the rule took away or merged into others, and how many edges it added; below 0
+        where it took away again what an earlier rule had added.
     """
 
     severity: Severity
@@ -83,6 +85,8 @@ class ValidationReport:
         The column mapping as it was used.
     policies
         The policies as plain values (`Policies.to_dict`).
+    files
+        For a table made of several files, one after the other: the name, first row and last row of each.
     """
 
     findings: tuple[Finding, ...]
@@ -92,6 +96,7 @@ class ValidationReport:
     source: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Sequence[tuple[str, int, int]]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = []
@@ -107,6 +112,18 @@ class ValidationReport:
     def find(self, rule: str) -> tuple[Finding, ...]:
         """The findings of one rule (none if it found nothing)."""
         return tuple(finding for finding in self.findings if finding.rule == rule)
+
+    def locate(self, table: str, row: int) -> tuple[str, int]:
+        """The file, and the data row in it, of a row number in the findings about `table`.
+
+        Raises `SettingError` for a row that the table does not have.
+        """
+        if not 1 <= row <= self.rows_in.get(table, 0):
+            raise SettingError(f"Row {row} of {table!r} cannot be found: rows read are {dict(self.rows_in)}.")
+        for name, first, last in self.files.get(table, ()):
+            if first <= row <= last:
+                return name, row - first + 1
+        return self.source.get(table, ""), row
 
     def to_frame(self) -> pd.DataFrame:
         """One row per finding, its examples as text."""
@@ -135,9 +152,59 @@ class ValidationReport:
                 Finding(**{**item, "examples": tuple((int(row), str(value)) for row, value in item["examples"])})
                 for item in values.pop("findings")
             )
-            return cls(findings=findings, **values)
+            files = {table: tuple(map(tuple, parts)) for table, parts in values.pop("files", {}).items()}
+            return cls(findings=findings, files=files, **values)
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise SchemaError(f"This is not a validation report as written by to_json: {error}.") from error
+
+
+@dataclass(frozen=True)
+class Found:
+    """The rows that a rule is about: how many, and the first of them as `Finding.examples`; false if there are none."""
+
+    count: int
+    examples: tuple[tuple[int, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    def __str__(self) -> str:
+        return rows_text(self.examples, self.count)
+
+    @classmethod
+    def among(cls, rows: np.ndarray, describe: Callable[[np.ndarray], Iterable[object]]) -> Self:
+        """These 0-based rows, ascending; `describe` gives the values of the few that are shown."""
+        shown = rows[:_MAX_EXAMPLES]
+        return cls(len(rows), examples_of(shown, list(describe(shown))) if len(shown) else ())
+
+    def note(
+        self,
+        findings: list[Finding],
+        severity: Severity,
+        rule: str,
+        table: str,
+        column: str,
+        what: tuple[str, str] | str,
+        *,
+        policy: str = "",
+        removed: int = 0,
+        added: int = 0,
+    ) -> None:
+        """Add a `Finding` about these rows; nothing where there are none.
+
+        `what` follows their number in the message, for one and for many: ``("row has no type", "rows have no type")``.
+        A single text is the whole message.
+        """
+        if self:
+            message = what if isinstance(what, str) else counted(self.count, *what)
+            findings.append(
+                Finding(severity, rule, table, column, self.count, policy, self.examples, message, removed, added)
+            )
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """``"1 row has"``, ``"3 rows have"``."""
+    return f"{count} {one if count == 1 else many}"
 
 
 def examples_of(rows: Any, values: Any) -> tuple[tuple[int, str], ...]:

@@ -10,7 +10,7 @@ from connectofit.connectome.columns import Table
 from connectofit.connectome.edge_rules import Context, Edges
 from connectofit.connectome.errors import SchemaError
 from connectofit.connectome.neuron_rules import NeuronList
-from connectofit.connectome.report import Finding, examples_of, rows_text
+from connectofit.connectome.report import Found, counted, examples_of
 
 
 def drop_unmatched(
@@ -25,66 +25,66 @@ def drop_unmatched(
     n_kept = len(listed.ids)
     n_known = n_kept + len(listed.dropped_ids)
     unmatched = (edges.pre >= n_known) | (edges.post >= n_known)
-    which, policy = np.flatnonzero(unmatched), context.policies.unmatched
-    keep = np.ones(len(edges), bool)
-    if len(which):
-        unknown = np.where(edges.pre[which] >= n_known, edges.pre[which], edges.post[which])
-        examples = examples_of(
-            edges.row[which], [repr(item) for item in universe.take(pa.array(unknown[:5])).to_pylist()]
-        )
+    found, policy = _found(edges, unmatched, universe, n_known), context.policies.unmatched
+    dropped = np.zeros(len(edges), bool)
+    if found:
         n_unknown = len(universe) - n_known
-        what = f"{len(which)} of {len(edges)} edges join one of {n_unknown} ids that {neuron_table.where} does not list"
+        ids = f"{counted(n_unknown, 'id', 'ids')} that {neuron_table.where} does not list"
+        what = f"of {len(edges)} edges {'joins' if found.count == 1 else 'join'} one of {ids}"
         hint = _hint(universe, n_known)
-        share = len(which) / len(edges)
+        share = found.count / len(edges)
         if share > context.policies.max_unmatched:
             raise SchemaError(
-                f"{context.subject} seems to belong to another connectome: {what}, which is {share:.0%} and more than "
-                f"the policy max_unmatched={context.policies.max_unmatched:.0%} allows. Ids of the edges: "
-                f"{rows_text(examples, len(which))}; ids of the neurons: "
+                f"{context.subject} seems to belong to another connectome: {found.count} {what}, which is {share:.0%} "
+                f"and more than the policy max_unmatched={context.policies.max_unmatched:.0%} allows. Ids of the "
+                f"edges: {found}; ids of the neurons: "
                 f"{', '.join(repr(item) for item in listed.ids[:5].to_pylist())}. "
                 f"{hint}Check that both tables are of the same animal and version, and that columns names the id "
                 f"columns."
             )
         if policy == "error":
             raise SchemaError(
-                f"{context.subject}: {what}: {rows_text(examples, len(which))}. {hint}"
+                f"{context.subject}: {found.count} {what}: {found}. {hint}"
                 "Add these neurons, remove the rows, or set the policy unmatched to 'drop' or 'keep'."
             )
         if policy == "drop":
-            keep &= ~unmatched
+            dropped |= unmatched
         done = "dropped" if policy == "drop" else "kept, with their ends as neurons without attributes"
-        context.findings.append(
-            Finding(
-                severity="warning",
-                rule="unmatched_id",
-                table="edges",
-                column=f"{context.columns['pre']}, {context.columns['post']}",
-                count=len(which),
-                policy=f"unmatched={policy}",
-                examples=examples,
-                message=f"{what}: {done}. {hint}".strip(),
-                rows_removed=len(which) if policy == "drop" else 0,
-            )
+        context.note(
+            found,
+            "warning",
+            "unmatched_id",
+            context.ends,
+            f"{found.count} {what}: {done}. {hint}".strip(),
+            policy="unmatched",
+            removed=found.count if policy == "drop" else 0,
         )
-    gone = keep & (_within(edges.pre, n_kept, n_known) | _within(edges.post, n_kept, n_known))
-    if gone.any():
-        which = np.flatnonzero(gone)
-        context.findings.append(
-            Finding(
-                severity="warning",
-                rule="edge_of_dropped_neuron",
-                table="edges",
-                column=f"{context.columns['pre']}, {context.columns['post']}",
-                count=len(which),
-                policy=f"untyped_neurons={context.policies.untyped_neurons}",
-                examples=context.pairs(edges, which),
-                message=f"{len(which)} edges join a neuron that was dropped for having neither type nor transmitter: "
-                f"dropped",
-                rows_removed=len(which),
-            )
+    if len(listed.dropped_ids):
+        gone = _within(edges.pre, n_kept, n_known) | _within(edges.post, n_kept, n_known)
+        found = context.found(edges, gone & ~dropped)
+        rest = "a neuron that was dropped for having neither type nor transmitter: dropped"
+        context.note(
+            found,
+            "warning",
+            "edge_of_dropped_neuron",
+            context.ends,
+            (f"edge joins {rest}", f"edges join {rest}"),
+            policy="untyped_neurons",
+            removed=found.count,
         )
-    keep &= ~gone
-    return edges if keep.all() else edges.at(keep)
+        dropped |= gone
+    return edges.without(dropped)
+
+
+def _found(edges: Edges, unmatched: np.ndarray, universe: pa.Array, n_known: int) -> Found:
+    """The edges with an unmatched end, shown by the id that is not listed (the presynaptic one if both are not)."""
+
+    def unknown(which: np.ndarray) -> list[str]:
+        ends = np.where(edges.pre[which] >= n_known, edges.pre[which], edges.post[which])
+        return [repr(item) for item in universe.take(pa.array(ends)).to_pylist()]
+
+    which = np.flatnonzero(unmatched)
+    return Found(len(which), examples_of(edges.row[which], unknown(which[:5])))
 
 
 def _within(index: np.ndarray, start: int, stop: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The command line: ``connectofit run | recipes | validate | export``.
+"""The command line: ``connectofit run | recipes | validate | inspect | export``.
 
 Exit codes: 0 done, 1 the run failed (an error in the program, or interrupted), 2 bad input (one message, no traceback).
 """
@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 from tqdm import tqdm
 
-from connectofit.connectome import read_connectome
+from connectofit.connectome import Connectome, ValidationReport, presets, read_connectome
 from connectofit.connectome.errors import ConnectofitError, DivergedError, SettingError
 from connectofit.pipelines.bundle import load_model
 from connectofit.pipelines.config import parse_assignment
 from connectofit.pipelines.export import FORMATS, export
+from connectofit.pipelines.inspect import check_output, inspection, write_inspection
 from connectofit.pipelines.pipeline import Pipeline, recipes
 
 
@@ -80,26 +81,84 @@ def list_recipes() -> None:
         click.echo(f"{name:<12} {title}")
 
 
-@main.command()
-@click.argument("edges", type=click.Path(path_type=Path))
-@click.argument("neurons", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--columns",
-    metavar="NAME=COLUMN",
-    multiple=True,
-    help="Which column of your tables is which, for example --columns pre=source --columns count=weight.",
-)
-@click.option("--id-type", type=click.Choice(["string", "int64"]), help="Type of the neurons' ids; never guessed.")
-def validate(edges: Path, neurons: Path | None, columns: Sequence[str], id_type: str | None) -> None:
-    """Read connectome tables, EDGES and optionally NEURONS (CSV or Parquet), and say what is wrong with them."""
+def _table_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The arguments and options that say which tables to read, and how."""
+    known = ", ".join(presets())
+    options = [
+        click.argument("edges", type=click.Path(path_type=Path)),
+        click.argument("neurons", type=click.Path(path_type=Path), required=False),
+        click.option(
+            "--columns",
+            metavar="NAME=COLUMN",
+            multiple=True,
+            help="Which column of your tables is which, for example --columns pre=source --columns count=weight.",
+        ),
+        click.option(
+            "--id-type", type=click.Choice(["string", "int64"]), help="Type of the neurons' ids; never guessed."
+        ),
+        click.option(
+            "--preset",
+            metavar="NAME",
+            help=f"Layout of the tables: {known}. Without it, and without --columns, it is recognised.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _read_tables(
+    edges: Path, neurons: Path | None, columns: Sequence[str], id_type: str | None, preset: str | None
+) -> tuple[Connectome, ValidationReport]:
     named = {}
     for text in (part for given in columns for part in given.split(",")):
         name, equals, column = text.partition("=")
         if not equals or not name.strip() or not column.strip():
             raise SettingError(f"--columns expects NAME=COLUMN, for example pre=source; found {text!r}.")
         named[name.strip()] = column.strip()
-    _, report = read_connectome(edges=edges, neurons=neurons, columns=named or None, id_type=id_type)
+    chosen = preset or (None if named else "auto")
+    return read_connectome(edges, neurons, columns=named or None, id_type=id_type, preset=chosen)
+
+
+@main.command()
+@_table_options
+def validate(
+    edges: Path, neurons: Path | None, columns: Sequence[str], id_type: str | None, preset: str | None
+) -> None:
+    """Read connectome tables, EDGES and optionally NEURONS, and say what is wrong with them.
+
+    Each is a CSV, Parquet or Feather file or a folder of such files; EDGES may also be an adjacency matrix (npz).
+    """
+    _, report = _read_tables(edges, neurons, columns, id_type, preset)
     click.echo(str(report))
+
+
+@main.command()
+@_table_options
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE.html", help="The report to write.")
+@click.option("--by", metavar="COLUMN", help="Column of the neurons' types; by default one that is called like it.")
+@click.option("--types", "max_types", type=click.IntRange(1, 100), default=20, show_default=True, help="Types shown.")
+@click.option("--force", is_flag=True, help="Overwrite the report if it exists.")
+def inspect(
+    edges: Path,
+    neurons: Path | None,
+    columns: Sequence[str],
+    id_type: str | None,
+    preset: str | None,
+    out: Path,
+    by: str | None,
+    max_types: int,
+    force: bool,
+) -> None:
+    """Read connectome tables, EDGES and optionally NEURONS, and report what is in them as one HTML file.
+
+    The report has the findings of `validate`, sizes, degrees and counts, reciprocity, components, the matrix of types
+    and positions. The tables are given as for `validate`.
+    """
+    check_output(out, force)
+    connectome, report = _read_tables(edges, neurons, columns, id_type, preset)
+    html = inspection(connectome, report, title=f"Connectome: {edges.name}", by=by, max_types=max_types)
+    click.echo(f"Written: {write_inspection(html, out)}")
 
 
 @main.command(name="export")

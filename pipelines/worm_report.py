@@ -19,6 +19,7 @@ from connectofit.pipelines.keys import file_digest
 from connectofit.pipelines.report import Picture, Section, Table, Text, picture, render
 from connectofit.pipelines.scores import MODELS, SCORES, fit_facts, margins, score_table
 from connectofit.pipelines.stage import StageContext
+from connectofit.pipelines.validation import validation_tables
 
 METHOD = (
     "Method: after Wang et al. 2024, A Differentiable Approach to Multi-scale Brain Modeling, arXiv 2406.19708 "
@@ -68,28 +69,7 @@ def _validation(imported: Path, fitted: Path) -> list[Text | Table | Picture]:
     reports = [ValidationReport.from_json((imported / "validation.json").read_text(encoding="utf-8"))]
     data = json.loads((fitted / "data.json").read_text(encoding="utf-8"))
     reports += [ValidationReport.from_json(json.dumps(data[name])) for name in ("atlas", "assays")]
-    sizes = Table(
-        "Rows read and kept",
-        ("table", "source", "rows read", "rows kept"),
-        [
-            (table, report.source.get(table, ""), f"{n:,}", f"{report.rows_kept[table]:,}")
-            for report in reports
-            for table, n in report.rows_in.items()
-        ],
-        numeric=(2, 3),
-    )
-    rows = []
-    for f in (finding for report in reports for finding in report.findings):
-        examples = "; ".join(f"{row}: {value}" for row, value in f.examples)
-        rule = f"{f.table}: {f.rule}".replace("_", " ")
-        rows.append((f.severity, rule, f"{f.count:,}", f.message, f.policy, examples))
-    findings = Table(
-        "Findings, and the policy that handled each. Examples are row: value; the data rows count from 1.",
-        ("severity", "rule", "count", "what", "policy", "examples"),
-        rows,
-        numeric=(2,),
-    )
-    return [sizes, findings]
+    return list(validation_tables(reports))
 
 
 def _network(folder: Path, connectome: Connectome) -> list[Text | Table | Picture]:

@@ -49,7 +49,7 @@ def _autoregressive_rows(
         x = decay * x + jnp.sqrt(1.0 - decay**2) * noise
         return x, x
 
-    return lax.scan(one, x, steps)[1]
+    return lax.scan(one, x, jnp.asarray(steps))[1]
 
 
 @dataclass(frozen=True)

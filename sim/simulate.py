@@ -175,7 +175,7 @@ def _chunk(
 
     wanted = {name: tuple(dict.fromkeys("spikes" if v == RATE else v for v in vs)) for name, vs in record}
 
-    def picked(out: dict[str, Array], variable: str, index: Array) -> Array:
+    def picked(out: dict[str, Array], variable: str, index: Any) -> Array:
         if variable == RATE:
             return (out["spikes"][:, index] > 0).mean(axis=1, keepdims=True, dtype=out["spikes"].dtype) * (1e3 / dt_ms)
         return (out["spikes"] > 0 if variable == "spikes" else out[variable])[:, index]
@@ -191,7 +191,8 @@ def _chunk(
             forced=forced,
             n_steps=n_steps,
             method=method,
-            **held,
+            alive=held["alive"],
+            clamped=held["clamped"],
         )
         return state, {name: {v: picked(out[name], v, picks[name][v]) for v in vs} for name, vs in record}
 

@@ -110,6 +110,7 @@ class NeuronModel(ABC):
     rest: ClassVar[str]  # the parameter that is its resting value
     noise: ClassVar[str]  # the parameter that scales the noise, 0 for none
     spiking: ClassVar[bool]
+    clears_synapses: bool = False  # whether a spike sets its synapses to rest, for the refractory period
     stochastic: ClassVar[bool] = False  # draws random numbers in every step, whatever its parameters
 
     @abstractmethod

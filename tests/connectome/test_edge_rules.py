@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from connectofit.connectome import Connectome, Policies, SchemaError, SignPolicy, ValidationReport, read_connectome
+from connectofit.connectome import (
+    Connectome,
+    Policies,
+    SchemaError,
+    SettingError,
+    SignPolicy,
+    ValidationReport,
+    read_connectome,
+)
 
 Row = tuple[str, str, float, str]
 
@@ -137,3 +146,92 @@ def test_dropped_neurons_and_kept_unmatched_ids_do_not_mix() -> None:
     assert connectome.ids == ("a", "b", "z")
     assert list(connectome.edges(data="count")) == [("a", "b", 1), ("z", "a", 4)]
     assert report.rows_kept == {"edges": 2, "neurons": 2}
+
+
+def accounts(connectome: Connectome, report: ValidationReport) -> tuple[int, int, int, int]:
+    """Rows in, rows removed, edges added, edges: ``in - removed + added`` are the edges."""
+    removed = sum(finding.rows_removed for finding in report.findings if finding.table == "edges")
+    added = sum(finding.rows_added for finding in report.findings)
+    assert report.rows_kept["edges"] == report.rows_in["edges"] - removed
+    return report.rows_in["edges"], removed, added, connectome.n_edges
+
+
+def test_weak_connections_are_dropped_after_their_rows_are_merged() -> None:
+    rows = [syn("a", "b", 2), syn("a", "c", 3), syn("a", "b", 3), syn("b", "c", 4), syn("c", "a", 5)]
+    connectome, report = read(rows, min_count=5)
+    assert counts(connectome) == {("a", "b", "chemical"): 5, ("c", "a", "chemical"): 5}
+    (finding,) = report.find("weak_connection")
+    assert (finding.count, finding.rows_removed, finding.policy) == (2, 2, "min_count=5")
+    assert finding.examples == ((2, "a -> c"), (4, "b -> c"))
+    assert accounts(connectome, report) == (5, 3, 0, 2)
+    assert not read(rows, min_count=3)[1].find("weak_connection")
+    assert counts(read([syn("a", "b", 2.4), syn("b", "a", 2.5)], min_count=2.5)[0]) == {("b", "a", "chemical"): 2.5}
+
+
+def test_weak_gap_junctions_go_in_both_directions_or_not_at_all() -> None:
+    # a-b: 3 and 5, the larger is 5; c-b: in one direction only; a-c: 1 and 1.
+    rows = [gap("a", "b", 3), gap("b", "a", 5), gap("c", "b", 2), gap("a", "c", 1), gap("c", "a", 1)]
+    connectome, report = read(rows, min_count=4)
+    assert counts(connectome) == {("a", "b", "electrical"): 5, ("b", "a", "electrical"): 5}
+    (finding,) = report.find("weak_connection")
+    assert (finding.count, finding.rows_removed, finding.rows_added) == (4, 3, -1)
+    assert accounts(connectome, report) == (5, 3, 0, 2)
+    assert accounts(*read(rows, min_count=2)) == (5, 2, 1, 4)
+    assert counts(read(rows, min_count=8, electrical_pairs="sum")[0]) == counts(connectome) | {
+        ("a", "b", "electrical"): 8,
+        ("b", "a", "electrical"): 8,
+    }
+
+
+def test_a_threshold_above_all_counts_leaves_neurons_only() -> None:
+    connectome, report = read([syn("a", "b", 1), syn("b", "a", 2)], min_count=10)
+    assert (connectome.ids, connectome.n_edges) == (("a", "b"), 0)
+    assert report.find("no_edges_left")
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), True, "5", None])
+def test_a_threshold_that_is_no_count_is_refused(value: Any) -> None:
+    with pytest.raises(SettingError, match=r"Policies\.min_count is .*; it must be"):
+        Policies(min_count=value)
+
+
+def test_thresholds_come_back_from_plain_values() -> None:
+    assert Policies.from_dict(Policies(min_count=5).to_dict()) == Policies(min_count=5)
+
+
+def test_sums_of_counts_do_not_overflow() -> None:
+    connectome, _ = read_connectome(
+        pa.table({"pre": ["a"] * 3, "post": ["b"] * 3, "count": pa.array([2**30] * 3, pa.int32())})
+    )
+    assert connectome.count.tolist() == [3 * 2.0**30]
+    signed = pa.table({"pre": ["a", "b"], "post": ["b", "a"], "w": pa.array([-128, 127], pa.int8())})
+    assert read_connectome(signed, columns={"signed_weight": "w"})[0].count.tolist() == [128, 127]
+
+
+def test_rows_in_any_order_give_the_same_edges() -> None:
+    rows = [syn("b", "a", 1), gap("a", "b", 2), syn("a", "b", 3), syn("a", "a", 4), gap("b", "a", 2), syn("c", "a", 6)]
+    expected = counts(read(rows)[0])
+    assert expected == {(pre, post, kind): count for pre, post, count, kind in rows}
+    for order in list(itertools.permutations(range(6)))[::17]:
+        assert counts(read([rows[k] for k in order])[0]) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "rule", "text"),
+    [
+        ([syn("a", "b", 0), syn("b", "a", 1)], "zero_count", "1 edge has the count 0"),
+        ([syn("a", "b", 0), syn("b", "a", 0), syn("c", "a", 1)], "zero_count", "2 edges have the count 0"),
+        ([gap("a", "b", 1)], "electrical_one_direction", "1 gap junction stands in one direction only"),
+        ([syn("a", "b", 1), syn("a", "b", 1)], "duplicate_edge", "1 row repeats the pre, post and kind"),
+        ([syn("a", "b", 1)] * 3, "duplicate_edge", "2 rows repeat the pre, post and kind"),
+        ([syn("a", "a", 1), syn("a", "b", 1)], "self_loop", "1 chemical edge leads from a neuron to itself"),
+        (
+            [gap("a", "b", 1), syn("a", "b", 1)],
+            "both_kinds",
+            "1 ordered pair of kept neurons (1 in the whole table) is",
+        ),
+    ],
+)
+def test_findings_count_in_grammar(rows: list[Row], rule: str, text: str) -> None:
+    (finding,) = read(rows)[1].find(rule)
+    assert finding.message.startswith(text)

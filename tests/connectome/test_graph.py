@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
-from connectofit.connectome import Connectome, SchemaError, UnknownNameError
+from connectofit.connectome import Connectome, SchemaError, SettingError, UnknownNameError
 
 NEURONS = pa.table(
     {
@@ -50,7 +52,7 @@ def test_arrays_are_read_only() -> None:
 def test_sizes_names_and_membership() -> None:
     c = graph()
     assert (len(c), c.n_neurons, c.n_edges, c.number_of_nodes(), c.number_of_edges()) == (4, 4, 6, 4, 6)
-    assert list(c) == ["AVAL", "AVAR", "PVCL", "M1"] == list(c.ids) == c.nodes()
+    assert list(c) == ["AVAL", "AVAR", "PVCL", "M1"] == list(c.ids) == list(c.nodes())
     assert "M1" in c
     assert "M2" not in c
     assert 0 not in c
@@ -146,6 +148,130 @@ def test_edges_are_selected_by_their_own_columns_and_those_of_their_ends() -> No
         c.select_edges("pre.cell_clas == 'AVA'")
 
 
+def scattered(n: int = 40, e: int = 300) -> tuple[Connectome, pd.DataFrame]:
+    """A connectome with dictionary-encoded and missing values, beside its edges as pandas joins them."""
+    rng = np.random.default_rng(3)
+    key = np.unique(rng.integers(0, n * n, e))
+    words = pa.array(["x", "y", None])
+
+    def coded(length: int) -> pa.ChunkedArray:
+        cut = length // 2  # two chunks whose dictionaries differ
+        parts = [words.take(pa.array(rng.integers(0, 3, size))) for size in (cut, length - cut)]
+        return pa.chunked_array([part.dictionary_encode() for part in parts])
+
+    neurons = pa.table({"id": [f"n{k}" for k in range(n)], "type": coded(n), "x_um": rng.normal(size=n)})
+    columns = pa.table({"source": coded(len(key)), "size": pa.array(rng.normal(size=len(key)))})
+    count = rng.integers(0, 9, len(key))
+    c = Connectome(
+        neurons,
+        np.searchsorted(key // n, np.arange(n + 1)),
+        (key % n).astype(np.int32),
+        count.astype(np.int32),
+        np.zeros(len(key), np.int8),
+        np.ones(len(key), np.int8),
+        columns,
+    )
+    frame = pd.DataFrame({"count": count, "source": columns["source"].to_pylist(), "size": columns["size"].to_pylist()})
+    for end, index in (("pre", key // n), ("post", key % n)):
+        for name in neurons.column_names:
+            frame[f"{end}_{name}"] = np.array(neurons[name].to_pylist(), dtype=object)[index]
+    return c, frame
+
+
+@pytest.mark.parametrize(
+    ("text", "mask"),
+    [
+        ("pre.type == 'x'", lambda f: f.pre_type == "x"),
+        ("pre.type != 'x'", lambda f: f.pre_type != "x"),
+        ("not post.type in ('x', 'y')", lambda f: f.post_type.isna()),
+        ("pre.type == 'x' and post.x_um > 0.5", lambda f: (f.pre_type == "x") & (f.post_x_um > 0.5)),
+        ("pre.type == 'x' or post.type == 'y'", lambda f: (f.pre_type == "x") | (f.post_type == "y")),
+        ("pre.type == post.type", lambda f: f.pre_type.notna() & (f.pre_type == f.post_type)),
+        ("pre.x_um < post.x_um and count > 3", lambda f: (f.pre_x_um < f.post_x_um) & (f["count"] > 3)),
+        ("0 < pre.x_um < 1", lambda f: (f.pre_x_um > 0) & (f.pre_x_um < 1)),
+        ("source == 'x'", lambda f: f.source == "x"),
+        ("source is None and size > 0", lambda f: f.source.isna() & (f["size"] > 0)),
+        ("source == pre.type", lambda f: f.source.notna() & (f.source == f.pre_type)),
+        ("pre == 'n3' or post in ('n1', 'n2')", lambda f: (f.pre_id == "n3") | f.post_id.isin(["n1", "n2"])),
+        ("post.id == 'n1' and not count == 0", lambda f: (f.post_id == "n1") & (f["count"] != 0)),
+        ("kind == 'electrical'", lambda f: f["count"] < 0),
+        ("kind == 'chemical' and sign == 1", lambda f: f["count"] >= 0),
+        ("True and not (count > 3 and False)", lambda f: f["count"] >= 0),
+    ],
+)
+def test_conditions_on_edges_select_what_pandas_selects(text: str, mask: Callable[[pd.DataFrame], pd.Series]) -> None:
+    c, frame = scattered()
+    assert c.select_edges(text).tolist() == np.flatnonzero(mask(frame)).tolist()
+
+
+def test_dictionary_encoded_columns_in_several_parts_are_read_as_their_values() -> None:
+    c, frame = scattered()
+    types = c.neurons["type"].to_pylist()
+    assert [c.nodes[u].get("type") for u in c] == types == [value for _, value in c.nodes(data="type")]
+    sources = c.edge_columns["source"].to_pylist()
+    assert [value for *_, value in c.edges(data="source")] == sources
+    assert [c.edges[edge].get("source") for edge in c.edges] == sources
+    order = np.lexsort((frame.index, c.post))
+    assert [value for *_, value in c.in_edges(data="source")] == [sources[k] for k in order]
+    nodes = ["n7", "n1"]
+    expected = [s for u in nodes for s, pre in zip(sources, frame.pre_id, strict=True) if pre == u]
+    assert [value for *_, value in c.edges(nodes, data="source")] == expected
+
+
+def test_neurons_are_selected_by_dictionary_encoded_columns() -> None:
+    c, _ = scattered()
+    types = c.neurons["type"].to_pylist()
+    assert c.select_neurons("type == 'x'").tolist() == [k for k, name in enumerate(types) if name == "x"]
+    assert c.select_neurons("type is None").tolist() == [k for k, name in enumerate(types) if name is None]
+    assert c.select("True") is c
+    assert c.select("False").ids == ()
+
+
+def test_errors_in_conditions_show_them_as_they_were_written() -> None:
+    c, _ = scattered()
+    with pytest.raises(
+        SettingError, match=r"expression 'count  > 3 and pre\.type>4' is not valid: 'pre\.type' holds text"
+    ):
+        c.select_edges("count  > 3 and pre.type>4")
+    with pytest.raises(UnknownNameError, match=r"'post\.tipe'.*Did you mean 'post\.type'"):
+        c.select_edges("count > 3 and post.tipe == 'x'")
+    with pytest.raises(UnknownNameError, match=r"'tipe'.*Did you mean 'type'"):
+        c.select("tipe == 'x'")
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_many_ids_are_found_at_once(text: bool) -> None:
+    ids = [f"n{k}" for k in range(500)] if text else [2**60 + k for k in range(500)]
+    c = Connectome.from_edges(pa.table({"id": ids}), pre=[0], post=[1], count=[1])
+    asked = np.random.default_rng(0).integers(0, 500, 3000)
+    wanted = [ids[k] for k in asked]
+    for form in (wanted, tuple(wanted), iter(wanted), np.array(wanted), pa.array(wanted), pd.Series(wanted)):
+        found = c.index_of(form)
+        assert found.dtype == np.int64
+        assert found.tolist() == asked.tolist()
+    stranger = "nobody" if text else 5
+    with pytest.raises(UnknownNameError, match=rf"named '{stranger}'"):
+        c.index_of([*wanted, stranger])
+    for strange in (True, 1.5, None, 3 if text else "3"):
+        with pytest.raises(UnknownNameError, match="give them as such"):
+            c.index_of([*wanted, strange])
+    if not text:
+        with pytest.raises(UnknownNameError, match="The ids are int64"):
+            c.index_of(np.array(wanted).astype(float))
+
+
+def test_a_subgraph_of_any_size_is_what_a_loop_over_the_edges_keeps() -> None:
+    c, _ = scattered()
+    for some in ([], [5], list(range(0, 40, 3)), list(range(39)), list(range(40))):
+        part = c.subgraph([f"n{k}" for k in some])
+        kept = [(u, v, d) for u, v, d in c.edges(data=True) if {int(u[1:]), int(v[1:])} <= set(some)]
+        assert list(part.edges(data=True)) == kept
+        assert part.ids == tuple(f"n{k}" for k in some)
+        assert part.column("x_um").tolist() == c.column("x_um")[some].tolist()
+        assert part.indptr.dtype == np.int64
+        assert part.post.dtype == part.pre.dtype == np.int32
+
+
 def test_counts_and_signs_can_be_replaced() -> None:
     c = graph()
     changed = c.with_edges(count=c.count * 0.5, sign=-c.sign)
@@ -190,7 +316,7 @@ def test_neurons_without_unique_ids_are_refused() -> None:
 
 def test_an_empty_graph_is_legal() -> None:
     c = Connectome.from_edges(pa.table({"id": pa.array([], pa.string())}), pre=[], post=[], count=np.zeros(0))
-    assert (len(c), c.n_edges, c.nodes(), list(c.edges())) == (0, 0, [], [])
+    assert (len(c), c.n_edges, list(c.nodes()), list(c.edges())) == (0, 0, [], [])
     assert len(c.to_networkx()) == 0
     assert c.chemical.n_edges == 0
 
@@ -198,7 +324,7 @@ def test_an_empty_graph_is_legal() -> None:
 def test_weighted_degrees_sum_a_column() -> None:
     c = graph()
     assert c.out_degree("AVAL", weight="count") == 13
-    assert c.in_degree("AVAL", weight="size") == 5
+    assert c.in_degree("AVAL", weight="size") == 4 + 1 + 1  # the gap junction has no size and counts 1
     assert c.degree("AVAL") == 7
     with pytest.raises(SchemaError, match="'note': it holds string"):
         c.degree(weight="note")

@@ -279,7 +279,7 @@ def test_parquet_holds_both_tables(model, tmp_path):
 
 
 def test_names_that_xml_cannot_hold_are_refused_and_nothing_is_left(tmp_path):
-    model = make_model(tmp_path, ["a", "b\x00", "c"])
+    model = make_model(tmp_path, ["a", "b", "c"], {"note": ["x", "y\x00", "z"]})
     with pytest.raises(SettingError, match="control characters"):
         export(model, tmp_path / "graph.graphml", format="graphml")
     assert not list(tmp_path.glob("*graphml*"))

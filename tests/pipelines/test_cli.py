@@ -131,6 +131,28 @@ def test_validate_tells_what_is_in_the_tables(call):
     assert "row 3" in done.stdout
 
 
+def test_validate_recognises_a_preset_or_takes_the_one_named(call):
+    Path("connections.csv").write_text("pre_root_id,post_root_id,neuropil,syn_count,nt_type\n7,8,AL_R,5,ACH\n")
+    for options in ([], ["--preset", "flywire"]):
+        done = call("validate", "connections.csv", *options)
+        assert done.exit_code == 0, done.stderr
+        assert "preset 'flywire'" in done.stdout
+    done = call("validate", "connections.csv", "--preset", "shiu")
+    assert done.exit_code == 2
+    assert "none of the forms of preset 'shiu'" in done.stderr
+    columns = "pre=pre_root_id,post=post_root_id,count=syn_count"
+    assert "preset" not in call("validate", "connections.csv", "--columns", columns).stdout
+
+
+def test_validate_names_the_file_of_a_bad_row(call):
+    Path("edges").mkdir()
+    Path("edges/1.csv").write_text("pre,post,count\na,b,3\n")
+    Path("edges/2.csv").write_text("pre,post,count\nb,a,x\n")
+    done = call("validate", "edges")
+    assert done.exit_code == 2
+    assert "row 2 is row 1 of 2.csv" in done.stderr
+
+
 def test_the_installed_command_refuses_a_misspelt_recipe():
     script = Path(sys.executable).parent / "connectofit"
     code = "from connectofit.pipelines.cli import main; main()"

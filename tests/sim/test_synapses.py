@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -89,9 +90,13 @@ def course(kind: str, t: np.ndarray, w: float, p: dict[str, float]) -> np.ndarra
     if kind == "alpha":
         return w * t / p["tau_syn_ms"] * np.exp(1 - t / p["tau_syn_ms"])
     rise, decay = p["tau_rise_ms"], p["tau_decay_ms"]
-    fine = np.linspace(0, 50 * decay, 2_000_001)
-    peak = (np.exp(-fine / decay) - np.exp(-fine / rise)).max()
-    return w * (np.exp(-t / decay) - np.exp(-t / rise)) / peak
+    return w * (np.exp(-t / decay) - np.exp(-t / rise)) / peak(rise, decay)
+
+
+@cache
+def peak(rise: float, decay: float) -> float:
+    t = np.linspace(0, 50 * decay, 2_000_001)
+    return (np.exp(-t / decay) - np.exp(-t / rise)).max()
 
 
 @pytest.mark.parametrize(

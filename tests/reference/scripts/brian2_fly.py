@@ -2,9 +2,9 @@
 
     python brian2_fly.py ../values/fly_brian2.npz
 
-The equations, reset and parameters are those of the paper's model; in place of Poisson input, frozen spikes of 12 sources
-reach 12 neurons through 400 synapses each. Times are stored as the number of the step (0.1 ms) whose start is Brian2's
-spike time.
+The equations, reset and parameters are those of the paper's model; in place of Poisson input, frozen spikes of 12
+sources reach 12 neurons through 400 synapses each. Times are stored as the
+number of the step (0.1 ms) whose start is Brian2's spike time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reference values of NEST's neurons: ``python nest_neurons.py`` with nest-simulator 3.10 writes values/nest_neurons.npz.
+"""Reference values of NEST: ``python nest_neurons.py`` with nest-simulator 3.10 writes values/nest_neurons.npz.
 
 Every model runs under the five currents of `frozen_currents`, once at an amplitude at which it fires, once at one at
 which it does not. Kept: the spike times of the first, and V of the second every 2 ms; of the neurons with an action
@@ -41,11 +41,11 @@ RUNS = {
     "glif3": ("glif_psc", glif(False, True, False), 0.1, 400.0, 70.0, None),
     "glif4": ("glif_psc", glif(True, True, False), 0.1, 400.0, 70.0, None),
     "glif5": ("glif_psc", glif(True, True, True), 0.1, 400.0, 70.0, None),
-    "adex": ("aeif_psc_delta", ADEX, 0.1, 800.0, 150.0, None),
+    "adex": ("aeif_psc_delta", ADEX, 0.025, 1500.0, 150.0, None),
     "izhikevich": ("izhikevich", IZHIKEVICH, 0.1, 10.0, 1.0, None),
     "izhikevich_half_steps": ("izhikevich", IZHIKEVICH | {"consistent_integration": False}, 0.1, 10.0, 1.0, None),
-    "hodgkin_huxley": ("hh_psc_alpha", SQUID, 0.01, 1000.0, 60.0, 0.0),
-    "traub_miles": ("hh_cond_exp_traub", TRAUB, 0.01, 400.0, 6.0, -20.0),
+    "hodgkin_huxley": ("hh_psc_alpha", SQUID, 0.025, 1000.0, 60.0, 0.0),
+    "traub_miles": ("hh_cond_exp_traub", TRAUB, 0.025, 400.0, 6.0, -20.0),
 }
 
 
@@ -100,11 +100,11 @@ def run(model: str, params: dict, dt_ms: float, amplitude: float, crossing: floa
 
 
 def refractory_jumps(keep: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(spike times, V at every step) of a neuron that gets jumps of 3 mV every 0.7 ms, most in its refractory period."""
+    """(spike times, V at every step) of a neuron that gets 3 mV every 0.7 ms, most in its refractory period."""
     nest.ResetKernel()
     nest.resolution = 0.1
     params = LIF | {"t_ref": 4.0, "refractory_input": keep}
-    neuron = nest.Create("iaf_psc_delta", params={k: v for k, v in params.items()})
+    neuron = nest.Create("iaf_psc_delta", params=params)
     source = nest.Create("spike_generator", params={"spike_times": np.round(1.0 + 0.7 * np.arange(80), 1)})
     recorder = nest.Create("spike_recorder")
     every = nest.Create("multimeter", params={"record_from": ["V_m"], "interval": 0.1})

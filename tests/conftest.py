@@ -1,0 +1,51 @@
+"""What tests of several folders share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from connectofit.sim import NeuronModel
+from connectofit.sim.neurons import Drive
+
+
+@pytest.fixture(scope="session")
+def drive_neurons() -> Callable[..., dict[str, np.ndarray]]:
+    """drive_neurons(model, currents, dt_ms, ...): the model alone under given currents, without a network.
+
+    currents: [time, neuron] in pA, in float64. params: other values than the defaults, numbers or [neuron]. jumps:
+    [time, neuron] or None. record: variables; their values at the ends of steps, [time, neuron], come with the spikes.
+    """
+
+    def run(
+        model: NeuronModel,
+        currents: np.ndarray,
+        dt_ms: float,
+        params: Mapping[str, Any] | None = None,
+        *,
+        jumps: np.ndarray | None = None,
+        record: Sequence[str] | None = None,
+    ) -> dict[str, np.ndarray]:
+        n = currents.shape[1]
+        unknown = set(params or {}) - set(model.parameters)
+        assert not unknown, unknown
+        record = (model.voltage,) if record is None else record
+        with jax.enable_x64(True):
+            p = {name: jnp.full(n, parameter.default) for name, parameter in model.parameters.items()}
+            p |= {name: jnp.broadcast_to(jnp.asarray(value, float), n) for name, value in (params or {}).items()}
+
+            def step(state: Any, given: Any) -> Any:
+                state, spikes = model.step(p, state, Drive(given[0], jump=given[1]), dt_ms, None)
+                return state, ({name: state[name] for name in record}, spikes)
+
+            given = (jnp.asarray(currents), None if jumps is None else jnp.asarray(jumps))
+            _, (traces, spikes) = jax.jit(lambda x: jax.lax.scan(step, model.initial(p), x))(given)
+        out = {name: np.asarray(trace) for name, trace in traces.items()}
+        return out if spikes is None else out | {"spikes": np.asarray(spikes)}
+
+    return run
