@@ -102,7 +102,11 @@ class AdEx(NeuronModel):
         new = new if drive.jump is None else new + drive.jump
         new = membrane_noise(new, p["noise_mV"], c_m / g_leak, dt_ms, noise)
         new = jnp.where(resting > 0, p["v_reset_mV"], new)
-        w = jnp.where(lax.stop_gradient(new) >= p["v_peak_mV"], relax(state["w_pA"], p["a_nS"] * (v - e_leak), p["tau_w_ms"], dt_ms), w)
+        w = jnp.where(
+            lax.stop_gradient(new) >= p["v_peak_mV"],
+            relax(state["w_pA"], p["a_nS"] * (v - e_leak), p["tau_w_ms"], dt_ms),
+            w,
+        )
         above = over_peak(new, p["v_peak_mV"], p["delta_t_mV"])
         spikes, resting = fire(above, resting, p["t_ref_ms"], dt_ms, self.surrogate)
         return {
