@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from connectofit.builders.spec import GAIN, ByType, Delays, Direction, Distance, EdgeRule, ModelSpec, NeuronRule
 from connectofit.builders.values import column_of, tied_values, types_of
 from connectofit.connectome import KINDS, Connectome
-from connectofit.connectome.errors import SettingError, offenders
+from connectofit.connectome.errors import SettingError, offenders, unknown_name
 from connectofit.sim import Network, Population, Projection, check_network
 
 
@@ -44,7 +44,7 @@ def build(connectome: Connectome, spec: ModelSpec) -> Network:
         claimed, sign = claims[edge_rule.direction]
         edges = np.flatnonzero(claimed == k)
         sources, targets = _ends(connectome, edge_rule, edges)
-        weight = sign[edges] * _normalised(edge_rule, count[edges], targets, total)
+        weight = sign[edges] * _normalised(edge_rule, count[edges], targets, total) * _sizes(connectome, edge_rule, edges)
         delay = _delays(connectome, edge_rule, edges)
         pre_owner, post_owner = owner[sources], owner[targets]
         for pair in np.unique(pre_owner.astype(np.int64) * len(spec.neurons) + post_owner):
@@ -174,20 +174,46 @@ def _normalised(
     return count / np.where(sums > 0, sums, 1.0)[post]
 
 
+def _sizes(
+    connectome: Connectome, rule: EdgeRule, edges: Int[np.ndarray, " edge"]
+) -> Float[np.ndarray, " edge"] | float:
+    """The size of one synapse of each edge."""
+    if rule.weight is None:
+        return 1.0
+    return _edge_values(connectome, rule.weight, edges, f"the weight of edge rule {rule.name!r}", "0 or more")
+
+
+def _edge_values(
+    connectome: Connectome, column: str, edges: Int[np.ndarray, " edge"], place: str, wanted: str
+) -> Float[np.ndarray, " edge"]:
+    """Numbers of 0 or more from a column of the edges; an error that names the edges without one."""
+    table = connectome.edge_columns
+    if column not in table.column_names:
+        raise unknown_name("column", column, table.column_names, place)
+    found = table.column(column)
+    if not (pa.types.is_integer(found.type) or pa.types.is_floating(found.type)):
+        raise SettingError(
+            f"{place[0].upper()}{place[1:]} comes from column {column!r}, which is of type {found.type}. Name a column "
+            "of numbers."
+        )
+    values = found.cast(pa.float64()).to_numpy()[edges]
+    wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+    if wrong.size:
+        names = _edge_names(connectome, edges[wrong[:5]])
+        shown = [f"{name}: {values[e]:g}" for name, e in zip(names, wrong[:5], strict=True)]
+        raise SettingError(
+            f"{place[0].upper()}{place[1:]} has to be {wanted} for every edge; {wrong.size} edges have none or another "
+            f"value in column {column!r}: {', '.join(shown)}{', ...' if wrong.size > 5 else ''}. Correct them, or leave "
+            "these edges out."
+        )
+    return values
+
+
 def _delays(connectome: Connectome, rule: EdgeRule, edges: Int[np.ndarray, " edge"]) -> Float[np.ndarray, " edge"]:
     """The delay of each edge in ms."""
     spec, place = rule.delay_ms, f"the delay of edge rule {rule.name!r}"
     if isinstance(spec, Delays):
-        given = column_of(connectome.edge_columns, spec.column, place)
-        delay = np.array([np.nan if given[e] is None else given[e] for e in edges], np.float64)
-        wrong = np.flatnonzero(~(delay >= 0))
-        if wrong.size:
-            names = _edge_names(connectome, edges[wrong])
-            shown = offenders([f"{name}: {delay[e]:g}" for name, e in zip(names, wrong, strict=True)])
-            raise SettingError(
-                f"{place[0].upper()}{place[1:]} has to be 0 ms or more for every edge; {wrong.size} edges have none or "
-                f"another value in column {spec.column!r}: {shown}. Correct them, or leave these edges out."
-            )
+        delay = _edge_values(connectome, spec.column, edges, place, "0 ms or more")
         return _rounded(delay, spec.resolution_ms, rule)
     if not isinstance(spec, Distance):
         return np.full(edges.size, float(spec))

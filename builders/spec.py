@@ -54,7 +54,7 @@ class Distance:
     resolution_ms.
 
     columns: the neurons' coordinates, in µm. velocity_um_per_ms: 1000 is 1 m/s. resolution_ms: a multiple of the time
-    step; delays are rounded to the nearest multiple of it, those of spikes to at least one.
+    step; delays are rounded to the nearest multiple of it (halves to the even one), those of spikes to at least one.
     """
 
     velocity_um_per_ms: float
@@ -75,7 +75,7 @@ class Distance:
 
 @dataclass(frozen=True)
 class Delays:
-    """Delays from a column of the edges, in ms, rounded to resolution_ms (a multiple of the time step)."""
+    """Delays from a column of the edges, in ms, rounded as those by `Distance` to a multiple of resolution_ms."""
 
     column: str
     resolution_ms: float = 0.1
@@ -123,7 +123,8 @@ class NeuronRule:
 class EdgeRule:
     """Edges that share a synapse model: one projection for each pair of populations that they join.
 
-    The weight of an edge is ``sign * count / norm * gain``; the logarithm of the gain is a parameter of the network.
+    The weight of an edge is ``sign * count * weight / norm * gain``, its weight 1 unless it comes from a column; the
+    logarithm of the gain is a parameter of the network.
 
     Attributes
     ----------
@@ -149,6 +150,7 @@ class EdgeRule:
     plasticity: a name in `connectofit.sim.PLASTICITY_MODELS`; None for fixed weights.
     params: {parameter of the synapse or plasticity: number}; the defaults for those that are left out.
     settings: fields of the synapse model.
+    weight: a column of the edges, numbers of 0 or more: the size of one synapse (the sign is the edge's); None: 1.
     """
 
     name: str
@@ -163,6 +165,7 @@ class EdgeRule:
     plasticity: str | None = None
     params: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    weight: str | None = None
 
     def __post_init__(self) -> None:
         where = f"edge rule {self.name!r}"

@@ -13,6 +13,7 @@ from connectofit.connectome.errors import SchemaError, offenders
 from connectofit.connectome.policies import KINDS
 
 _ELECTRICAL = KINDS.index("electrical")
+_OWN_NAMES = ("pre", "post", "kind", "count", "sign")
 
 
 def assemble(
@@ -31,9 +32,11 @@ def assemble(
     kind = np.zeros(e, np.int8) if kind is None else np.asarray(kind)
     sign = np.zeros(e, np.int8) if sign is None else np.asarray(sign)
     count = as_counts(np.asarray(count))
+    table = pa.table({}) if edge_columns is None else edge_columns
+    _check_names(table.column_names)
     lengths = {"pre": e, "post": len(post), "count": len(count), "kind": len(kind), "sign": len(sign)}
-    if edge_columns is not None and edge_columns.num_columns:
-        lengths["edge_columns"] = edge_columns.num_rows
+    if table.num_columns:
+        lengths["edge_columns"] = table.num_rows
     if len(set(lengths.values())) > 1:
         raise SchemaError(f"All columns of the edges must have the same length; they have {lengths}.")
     for name, values, low, high in (
@@ -55,7 +58,6 @@ def assemble(
     rows = slice(None) if order is None else order
     fields = {"post": post.copy(), "count": count[rows].copy(), "kind": kind.copy(), "sign": sign[rows].copy()}
     _check_edges(ids, pre, n=n, **fields)
-    table = pa.table({}) if edge_columns is None else edge_columns
     return {
         "neurons": neurons,
         "indptr": frozen(np.searchsorted(pre, np.arange(n + 1)).astype(np.int64)),
@@ -74,6 +76,18 @@ def as_counts(values: np.ndarray) -> np.ndarray:
         raise SchemaError(f"Counts must be finite and not negative; found {', '.join(found)} ({len(bad)} in all).")
     whole = np.issubdtype(values.dtype, np.integer) and values.max(initial=0) <= np.iinfo(np.int32).max
     return values.astype(np.int32 if whole else np.float64)
+
+
+def _check_names(names: list[str]) -> None:
+    taken = [name for name in names if name in _OWN_NAMES]
+    if taken:
+        raise SchemaError(
+            f"Edge columns cannot be named {offenders(taken)}: a connectome keeps {', '.join(_OWN_NAMES)} itself, and "
+            "the one would hide the other. Give them as arguments of these names, or rename the columns."
+        )
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise SchemaError(f"Names of edge columns must be unique; repeated: {offenders(twice)}. Rename the columns.")
 
 
 def _check_neurons(neurons: pa.Table) -> pa.Array:

@@ -11,19 +11,20 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
+from connectofit.connectome.algorithms.csr import Csr
 from connectofit.connectome.arrays import combine, frozen, take_rows
 from connectofit.connectome.assembly import as_counts, assemble
 from connectofit.connectome.conditions import edges_where, neurons_where
 from connectofit.connectome.errors import SchemaError, unknown_name
 from connectofit.connectome.identifiers import find_indices
-from connectofit.connectome.ordering import by_row, ranges
+from connectofit.connectome.ordering import ranges
 from connectofit.connectome.policies import KINDS
 from connectofit.connectome.records import edge_table
 from connectofit.connectome.views.attributes import to_values
 
 Id = str | int
 _OF_NEURONS = ("ids", "_index", "node_records")  # what is worked out when first asked for, and of what
-_OF_WIRING = ("pre", "_by_post")
+_OF_WIRING = ("_rows",)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,7 +56,8 @@ class ColumnarGraph:
         """Build from indices in any order; `kind` defaults to chemical, `sign` to unknown.
 
         Raises `SchemaError` if ids are missing or repeated, indices out of range, columns of unequal length, counts
-        negative, two edges of the same (pre, post, kind), or an electrical edge without its equal other direction.
+        negative, two edges of the same (pre, post, kind), an electrical edge without its equal other direction, or an
+        edge column with the name of an array (``pre``, ``post``, ``kind``, ``count``, ``sign``) or of another column.
         """
         return cls(**assemble(neurons, pre, post, count, kind, sign, edge_columns), only_kind=only_kind)
 
@@ -77,9 +79,14 @@ class ColumnarGraph:
         return tuple(to_values(self.neurons.column("id")))
 
     @cached_property
+    def _rows(self) -> Csr:
+        """The edges as the graph algorithms see them, without weights; what these work out of them is kept here."""
+        return Csr(np.asarray(self.indptr), np.asarray(self.post))
+
+    @property
     def pre(self) -> Int[np.ndarray, " e"]:
         """int32 [e]: index of the presynaptic neuron of every edge."""
-        return frozen(np.repeat(np.arange(self.n_neurons, dtype=np.int32), np.diff(self.indptr)))
+        return self._rows.rows
 
     def index_of(self, ids: Id | Iterable[Id]) -> Int[np.ndarray, " k"]:
         """Indices (int64 [k]) of neurons by id, in the order asked; one id gives an array of one.
@@ -173,10 +180,10 @@ class ColumnarGraph:
     def _text_ids(self) -> bool:
         return self.neurons.column("id").type == pa.string()
 
-    @cached_property
+    @property
     def _by_post(self) -> tuple[np.ndarray, np.ndarray]:
         """Edge positions sorted by postsynaptic neuron, and where each neuron's begin."""
-        return by_row(self.post, self.n_neurons)
+        return self._rows.by_neighbour
 
     def _keep(self, edges: Bool[np.ndarray, " e"], only_kind: str | None) -> Self:
         return self._take(np.flatnonzero(edges), only_kind=only_kind)
@@ -219,4 +226,4 @@ class ColumnarGraph:
 
     def _reversed(self) -> Self:
         order, indptr = self._by_post
-        return self._sharing(self._take(order, indptr=indptr, post=frozen(self.pre[order])), *_OF_NEURONS)
+        return self._sharing(self._take(order, indptr=indptr, post=self._rows.transpose.indices), *_OF_NEURONS)

@@ -256,7 +256,7 @@ def numbers(table: Table, canonical: str) -> np.ndarray:
             raise _not_numbers(table, canonical)
         column = parsed
     elif pa.types.is_decimal(kind) or pa.types.is_null(kind) or kind == pa.uint64():
-        column = column.cast(pa.float64())
+        column = column.cast(pa.float64(), safe=False)  # counts above 2^53 are rounded
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise SchemaError(
             f"Column {table.given[canonical]!r} of {table.where} holds {kind}, but the {canonical} must be a number. "

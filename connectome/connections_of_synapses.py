@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from connectofit.connectome.errors import SchemaError
 from connectofit.connectome.grouped_sums import Order, Piece, add_up, codes_of
@@ -36,7 +36,8 @@ class Connections:
         self._regions = pa.concat_arrays([names, pa.array([None], pa.string())])
         self._batches: list[pa.RecordBatch] = []
         self._named = np.zeros(len(ids), bool)
-        self._few, self._few_synapses, self._few_examples = 0, 0, ()
+        self._few, self._few_synapses = 0, 0
+        self._few_examples: tuple[str, ...] = ()
         columns = reader.columns
         fields = [("pre", reader.id_type), ("post", reader.id_type), ("count", pa.int64())]
         if "size" in columns:
@@ -60,26 +61,32 @@ class Connections:
         starts = np.flatnonzero(new)
         ends = np.append(starts[1:], len(piece)) - 1
 
-        def total(name: str) -> Int[np.ndarray, " k"]:
-            if name not in piece.columns:
-                return np.zeros(len(starts), np.int64)
-            values = piece.columns[name]
+        def total(name: str) -> Int[np.ndarray, " k"] | None:
+            values = piece.columns.get(name)
+            if values is None:
+                return None
             return values.astype(np.int64) if len(starts) == len(piece) else add_up(values, ends)
 
-        count = total("count")
+        def value(name: str) -> np.ndarray:
+            whole, fraction = total(name), total(f"{name} fraction")
+            if whole is None:
+                whole = np.zeros(len(starts), np.int64)
+            return whole if fraction is None else whole + fraction * 2.0**-FRACTION_BITS
+
+        def there(name: str) -> Int[np.ndarray, " k"]:
+            missing = total(f"{name} missing")
+            return count if missing is None else count - missing
+
+        count = value("count")
         self._check_range(int(count.max()))
         pre, post = codes_of(piece.pair[starts])
-        keep = count >= self._least
         arrays = {"count": pa.array(count)}
         if "size" in self._schema.names:
-            sums, none = total("size"), total("size missing") == count
-            exact = self._schema.field("size").type == pa.int64()
-            arrays["size"] = pa.array(sums if exact else sums + _fraction(total("size fraction")), mask=none)
+            size = value("size").astype(self._schema.field("size").type.to_pandas_dtype(), copy=False)
+            arrays["size"] = _array(size, there("size"))
         if "x" in self._schema.names:
-            with_position = count - total("x missing")
-            for axis in AXES:
-                mean = _mean(total(axis), total(f"{axis} fraction"), with_position)
-                arrays[axis] = pa.array(mean, mask=with_position == 0)
+            number = there("x")
+            arrays |= {axis: _array(value(axis) / np.maximum(number, 1), number) for axis in AXES}
         if piece.part is not None:
             offsets = pa.array(np.append(starts, len(piece)), pa.int32())
             arrays["region"] = pa.ListArray.from_arrays(offsets, self._regions.take(pa.array(piece.part)))
@@ -87,6 +94,7 @@ class Connections:
             arrays["region_count"] = pa.ListArray.from_arrays(offsets, parts)
         arrays |= {"pre": self._ids.take(pa.array(pre)), "post": self._ids.take(pa.array(post))}
         rows = pa.RecordBatch.from_arrays([arrays[name] for name in self._schema.names], schema=self._schema)
+        keep = count >= self._least
         few = np.flatnonzero(~keep)
         shown = tuple(f"{self._ids[int(pre[row])]} -> {self._ids[int(post[row])]}" for row in few[:5])
         if len(few):
@@ -141,12 +149,7 @@ class Connections:
                 )
 
 
-def _fraction(sums: Int[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-    return sums * 2.0**-FRACTION_BITS
-
-
-def _mean(
-    whole: Int[np.ndarray, " k"], fraction: Int[np.ndarray, " k"], number: Int[np.ndarray, " k"]
-) -> Float[np.ndarray, " k"]:
-    """Sum over number; 0 where the number is."""
-    return (whole + _fraction(fraction)) / np.maximum(number, 1)
+def _array(values: np.ndarray, number: Int[np.ndarray, " k"]) -> pa.Array:
+    """The values, missing where the number of synapses that have one is 0."""
+    none = number == 0
+    return pa.array(values, mask=none if none.any() else None)

@@ -241,7 +241,10 @@ def note_both_kinds(all_edges: Edges, kept: Edges, context: Context) -> None:
 
 
 def electrical_pairs(edges: Edges, all_edges: Edges, context: Context) -> Edges:
-    """Make every gap junction stand in both directions with one count, as ``electrical_pairs`` says."""
+    """Make every gap junction stand in both directions with one count, as ``electrical_pairs`` says.
+
+    `all_edges` are all rows of the table, in its order.
+    """
     if not all_edges.kind.any():
         return edges
     gap = (edges.kind == ELECTRICAL) & ~edges.loops()
@@ -301,6 +304,7 @@ def _note_pairs(all_edges: Edges, kept: Edges, context: Context) -> None:
             "electrical_pairs to 'max', 'mean' or 'sum'."
         )
     single, differ = _unequal(all_edges, context.n_ids)
+    single[kept.row[kept_single]] = True  # also where an earlier rule dropped the other direction
     both = Found(int(np.count_nonzero(all_edges.kind == ELECTRICAL)))
     pairs = len(np.unique(_pair_key(kept, context.n_ids)[0]))
     rest = (

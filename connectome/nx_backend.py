@@ -73,14 +73,15 @@ class Backend:
             return result.source
         if isinstance(result, UndirectedConnectome):
             # By way of the directed graph the neighbours come in the order that NetworkX itself would give them.
-            return result.directed.to_networkx().to_undirected(reciprocal=result.reciprocal)  # type: ignore[attr-defined]
+            directed: Any = result.directed.to_networkx()  # of Graphs, only a DiGraph takes `reciprocal`
+            return directed.to_undirected(reciprocal=result.reciprocal)
         return result.to_networkx() if isinstance(result, Connectome) else result
 
     @staticmethod
     def on_start_tests(items: list[Any]) -> None:
         """Mark the tests of NetworkX's own suite that are expected to fail; see `nx_known_failures`."""
         # It is pytest that calls this: nothing here depends on it otherwise.
-        mark = sys.modules["pytest"].mark  # type: ignore[attr-defined]
+        mark = sys.modules["pytest"].mark
         for item in items:
             place = item.nodeid.rpartition("networkx/")[2]
             if place in KNOWN_FAILURES:
@@ -103,7 +104,8 @@ LOCAL = {
 
 def _dispatched() -> Mapping[str, Callable[..., Any]]:
     """All functions that NetworkX dispatches, by name; it has no public list of them."""
-    return nx.utils.backends._registered_algorithms
+    backends: Any = nx.utils.backends  # the annotations of NetworkX leave it out
+    return backends._registered_algorithms
 
 
 def _setting(name: str, default: int) -> int:

@@ -1,7 +1,8 @@
 """Tables in, `Connectome` and `ValidationReport` out: every row is kept, or reported with the policy that removed it.
 
-The order of the rules: types and values (errors), neurons without type, unmatched ids, zero counts, self-loops,
-duplicates, gap junctions given twice, signs. All work on whole columns; nothing loops over edges.
+The order of the rules: types and values (errors), neurons without type, unmatched ids, zero counts, self-loops, parts
+by region, duplicates, gap junctions given twice, weak connections, signs. All work on whole columns; nothing loops over
+edges. What must be checked of every value is checked by a reduction, and only a fault is looked for row by row.
 """
 
 from __future__ import annotations

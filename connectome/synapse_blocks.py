@@ -182,19 +182,19 @@ class _Block:
         """The numbers of the three axes; a position of which one is missing is missing."""
         if "position" in self.reader.columns:
             place = self.places["position"]
-            found = [read_numbers(axis, place) for axis in split_positions(self.column("position"), place)]
-            for canonical, numbers in zip(AXES, found, strict=True):
-                self.reader.tally.see(canonical, numbers)
+            found = [read_numbers(column, place) for column in split_positions(self.column("position"), place)]
+            for canonical, axis in zip(AXES, found, strict=True):
+                self.reader.tally.see(canonical, axis)
         elif "x" in self.reader.columns:
-            found = [numbers for axis in AXES if (numbers := self.numbers(axis)) is not None]
+            found = [numbers for name in AXES if (numbers := self.numbers(name)) is not None]
         else:
             return None
         missing = [numbers.missing for numbers in found if numbers.missing is not None]
         if not missing:
             return found
         if self.reader.policies.missing_values == "error":
-            for canonical, numbers in zip(AXES, found, strict=True):
-                self.handle_missing(canonical if canonical in self.places else "position", numbers.missing)
+            for canonical, axis in zip(AXES, found, strict=True):
+                self.handle_missing(canonical if canonical in self.places else "position", axis.missing)
         gone = np.logical_or.reduce(missing)
         self.handle_missing("position" if "position" in self.places else "x", gone)
         whole = [np.where(gone, 0, numbers.whole) for numbers in found]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -153,7 +154,7 @@ def _refuse_text(array: pa.DictionaryArray, column: Any, place: Place) -> None:
             "Look for a quotation mark that is not closed, and for an encoding that is not UTF-8.",
         ),
     ):
-        bad = _of_values(array, lambda values, pattern=pattern: pc.match_substring_regex(values, pattern))
+        bad = _of_values(array, partial(pc.match_substring_regex, pattern=pattern))
         place.refuse(pc.fill_null(bad, False), column, rule, remedy)
 
 

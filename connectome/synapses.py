@@ -303,6 +303,13 @@ class _Stream:
                         f"{self.id_type}. Ids are compared exactly, so these never match. Say id_type='int64' or "
                         "'string', or convert them."
                     )
+                try:
+                    block.validate(full=True)  # a file may hold text that is not UTF-8, and indices of nothing
+                except pa.ArrowInvalid as error:
+                    raise SchemaError(
+                        f"The synapses table ({part.name}) holds values that are none, among rows {self.rows + 1} to "
+                        f"{self.rows + len(block)}: {error}. The file may be damaged, or its text not in UTF-8."
+                    ) from error
                 yield block, part.name, self.rows
                 self.rows += len(block)
                 if self._progress is not None:

@@ -126,12 +126,12 @@ def _from_file(
         suffix = suffixes[-2]  # Arrow decompresses by the last suffix
     try:
         if suffix in _CSV_SUFFIXES:
-            arrow = _read_csv(path, delimiter or _CSV_SUFFIXES[suffix], names)
+            arrow = _read_csv(path, delimiter or _CSV_SUFFIXES[suffix], names, left_out)
             return Table(role, path.name, arrow, False, {})
         if suffix in _PARQUET_SUFFIXES:
             arrow = _read_parquet(path, left_out)
         elif suffix in _FEATHER_SUFFIXES:
-            arrow = pa_feather.read_table(path)
+            arrow = _read_feather(path, left_out)
         else:
             known = [*_CSV_SUFFIXES, *_PARQUET_SUFFIXES, *_FEATHER_SUFFIXES]
             raise SchemaError(
@@ -156,8 +156,18 @@ def _read_parquet(path: Path, left_out: Sequence[str]) -> pa.Table:
     return table
 
 
-def _read_csv(path: Path, delimiter: str, given: Sequence[str] | None) -> pa.Table:
-    """All columns as text; only the empty field is missing (with Arrow's defaults a neuron named "NA" would vanish)."""
+def _read_feather(path: Path, left_out: Sequence[str]) -> pa.Table:
+    with path.open("rb") as start:
+        first_version = start.read(4) == b"FEA1"  # which does not tell its columns before it is read
+    if first_version or not left_out:
+        return pa_feather.read_table(path)
+    with pa.OSFile(str(path), "rb") as file:
+        names = pa.ipc.open_file(file).schema.names
+    return pa_feather.read_table(path, columns=[place for place, name in enumerate(names) if name not in left_out])
+
+
+def _read_csv(path: Path, delimiter: str, given: Sequence[str] | None, left_out: Sequence[str]) -> pa.Table:
+    """Columns as text; only the empty field is missing (with Arrow's defaults a neuron named "NA" would vanish)."""
     first = next(_plain_rows(path, delimiter, "surrogateescape"), [])
     names = first if given is None else list(given)
     if not first:
@@ -171,8 +181,12 @@ def _read_csv(path: Path, delimiter: str, given: Sequence[str] | None) -> pa.Tab
         raise SchemaError(
             f"The table {path.name} must be in UTF-8; its first line is not: {shown!r}. Save it as UTF-8."
         ) from error
+    wanted = [name for name in names if name not in left_out]
     convert = pa_csv.ConvertOptions(
-        column_types={name: pa.string() for name in names}, null_values=[""], strings_can_be_null=True
+        include_columns=wanted if len(wanted) < len(names) else None,
+        column_types={name: pa.string() for name in wanted},
+        null_values=[""],
+        strings_can_be_null=True,
     )
     read = pa_csv.ReadOptions(column_names=None if given is None else names)
     try:
@@ -183,9 +197,9 @@ def _read_csv(path: Path, delimiter: str, given: Sequence[str] | None) -> pa.Tab
         # A line break within quotes may have fallen on the border of two of the blocks that Arrow reads in parallel.
         parse = pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
         table = pa_csv.read_csv(path, read_options=read, parse_options=parse, convert_options=convert)
-    if table.column_names != names:
+    if table.column_names != wanted:
         raise SchemaError(
-            f"The header of {path.name} can be read as {names} or as {table.column_names}: quote its names."
+            f"The header of {path.name} can be read as {wanted} or as {table.column_names}: quote its names."
         )
     return table
 

@@ -15,6 +15,7 @@ import networkx as nx
 import numpy as np
 from jaxtyping import Int
 
+from connectofit.connectome.algorithms.csr import Csr
 from connectofit.connectome.arrays import frozen
 from connectofit.connectome.graph_errors import no_edge
 from connectofit.connectome.ordering import by_row
@@ -124,6 +125,10 @@ class UndirectedConnectome(GraphReading):
     @property
     def _index(self) -> dict[Any, int]:
         return self.directed._index
+
+    @cached_property
+    def _rows(self) -> Csr:
+        return Csr(self.indptr, self.neighbour)
 
     @property
     def _links(self) -> BothLinks:

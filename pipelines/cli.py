@@ -1,4 +1,4 @@
-"""The command line: ``connectofit run | recipes | validate | inspect | export``.
+"""The command line: ``connectofit run | recipes | validate | inspect | export | doctor``.
 
 Exit codes: 0 done, 1 the run failed (an error in the program, or interrupted), 2 bad input (one message, no traceback).
 """
@@ -17,6 +17,7 @@ from connectofit.connectome import Connectome, ValidationReport, presets, read_c
 from connectofit.connectome.errors import ConnectofitError, DivergedError, SettingError
 from connectofit.pipelines.bundle import load_model
 from connectofit.pipelines.config import parse_assignment
+from connectofit.pipelines.doctor import installation
 from connectofit.pipelines.export import FORMATS, export
 from connectofit.pipelines.inspect import check_output, inspection, write_inspection
 from connectofit.pipelines.pipeline import Pipeline, recipes
@@ -159,6 +160,12 @@ def inspect(
     connectome, report = _read_tables(edges, neurons, columns, id_type, preset)
     html = inspection(connectome, report, title=f"Connectome: {edges.name}", by=by, max_types=max_types)
     click.echo(f"Written: {write_inspection(html, out)}")
+
+
+@main.command()
+def doctor() -> None:
+    """Say what this installation runs on: versions, devices, and which kernels it has and why."""
+    click.echo(installation())
 
 
 @main.command(name="export")

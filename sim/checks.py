@@ -14,14 +14,16 @@ from connectofit.sim.plasticity import LongTermPlasticity
 
 
 def steps_of(duration_ms: float, dt_ms: float, what: str) -> int:
-    """How many steps a time is, which has to be a whole number of them (to 1e-6 of a step); `SettingError`
-    otherwise."""
+    """How many steps a time is, which has to be a whole number of them; `SettingError` otherwise.
+
+    Rounding of the two numbers is forgiven: a millionth of the time, at most a thousandth of a step.
+    """
     if not (math.isfinite(dt_ms) and dt_ms > 0):
         raise SettingError(f"dt_ms has to be a positive time step in ms; found {dt_ms!r}.")
     if not (math.isfinite(duration_ms) and duration_ms >= 0):
         raise SettingError(f"{what} has to be a time in ms, 0 or more; found {duration_ms!r}.")
     steps = duration_ms / dt_ms
-    if abs(steps - round(steps)) > 1e-6 * max(1.0, steps):
+    if abs(steps - round(steps)) > min(1e-6 * max(1.0, steps), 1e-3):
         raise SettingError(
             f"{what} of {duration_ms:g} ms is {steps:g} steps of dt_ms = {dt_ms:g}; it has to be a whole number of "
             f"steps. Take {round(steps) * dt_ms:g} ms, or another dt_ms."
@@ -33,13 +35,13 @@ def delay_steps(projection: Projection, dt_ms: float) -> int:
     """The projection's (shortest) delay in steps. Raises `SettingError` where it is no whole number of steps, or too
     short."""
     name, synapse = projection.name, projection.synapse
-    steps = steps_of(projection.delay_ms, dt_ms, f"The delay of projection {name!r}")
-    longest_delay_steps(projection, dt_ms)
-    if synapse.spiking and steps < 1:
+    if synapse.spiking and 0 <= projection.delay_ms < dt_ms * (1 - 1e-6):
         raise SettingError(
             f"Projection {name!r} carries spikes and has a delay of {projection.delay_ms:g} ms, shorter than dt_ms = "
             f"{dt_ms:g}: a spike cannot act within its own step. Give the projection a delay of at least dt_ms."
         )
+    steps = steps_of(projection.delay_ms, dt_ms, f"The delay of projection {name!r}")
+    longest_delay_steps(projection, dt_ms)
     if steps and not synapse.delayed:
         raise SettingError(
             f"Projection {name!r} is a {synapse.kind} and has a delay of {projection.delay_ms:g} ms; set its "
@@ -61,7 +63,7 @@ def check_delays(net: Network, dt_ms: float) -> None:
         if projection.edge_delay_ms is None:
             continue
         steps = np.asarray(projection.edge_delay_ms, np.float64) / dt_ms
-        wrong = np.flatnonzero(np.abs(steps - np.round(steps)) > 1e-6 * np.maximum(1.0, steps))
+        wrong = np.flatnonzero(np.abs(steps - np.round(steps)) > np.minimum(1e-6 * np.maximum(1.0, steps), 1e-3))
         if wrong.size:
             shown = offenders([f"edge {e}: {np.asarray(projection.edge_delay_ms)[e]:g} ms" for e in wrong])
             raise SettingError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -17,7 +17,8 @@ from connectofit.sim.rollout import NetworkState, recorded_variables
 from connectofit.sim.selection import Neurons, select
 
 Picks = dict[str, dict[str, np.ndarray]]  # {population: {variable: indices}}
-Chunk = dict[str, dict[str, np.ndarray]]
+SpikePairs = tuple[np.ndarray, np.ndarray]  # (step, position among the picked neurons) of every spike
+Chunk = Mapping[str, Mapping[str, np.ndarray | SpikePairs]]
 
 RATE = "rate_Hz"
 """What a population's rate is called among the variables to record."""
@@ -52,8 +53,10 @@ class Wanted:
             return cls({n: {v: np.arange(net.population(n).size) for v in vs} for n, vs in variables.items() if vs}, {})
         picks: Picks = {}
         every: dict[str, int] = {}
-        for item in (record,) if isinstance(record, str) else record:
+        for item in (record,) if isinstance(record, str | Record) else record:
             item = Record(item) if isinstance(item, str) else item
+            if not isinstance(item, Record):
+                raise SettingError(f"What to record is named by text or a Record; found {item!r}.")
             having = recorded_variables(net, ("spikes" if item.variable == RATE else item.variable,))
             chosen = {n: index for n, index in select(net, item.neurons).items() if having[n]}
             if not chosen:
@@ -85,9 +88,13 @@ class Collector:
         self._spikes: dict[str, list[tuple[np.ndarray, ...]]] = {}
 
     def add(self, out: Chunk, first: int) -> None:
-        """The next chunk, [time, neuron] or [trial, time, neuron], whose first step is `first`."""
+        """The next chunk, [time, neuron] or [trial, time, neuron] or pairs of spikes, whose first step is `first`."""
         for name, variables in out.items():
             for variable, values in variables.items():
+                if isinstance(values, tuple):
+                    step, neuron = values
+                    self._spikes.setdefault(name, []).append((np.zeros_like(step), step + first, neuron))
+                    continue
                 values = values if self._trials > 1 else values[None]
                 k = self._wanted.every.get(variable, 1)
                 if variable == "spikes":

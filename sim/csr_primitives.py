@@ -11,8 +11,8 @@ the tape of a time loop keeps x (one number per neuron and step), never a produc
 
 Arguments carry a leading batch axis: x is [b, n_pre], g [b, n_post], w [c, e] with b = c r; row i of a batch uses
 weights i // r. `jax.vmap` folds its axis into b and c. On the CPU each map is a nest of scalar loops, which XLA
-compiles to native code, and `push` visits only the out-edges of neurons whose x is not 0. Elsewhere gathers and
-segment sums are used.
+compiles to native code, or with ``native=True`` a function of the compiled library (`connectofit.sim.native`); there
+`push` and `outer` visit only the out-edges of neurons whose x is not 0. Elsewhere gathers and segment sums are used.
 """
 
 from __future__ import annotations
@@ -143,6 +143,26 @@ def _outer_segments(x: Array, g: Array, indptr: Rows, post: Edges, pre: Edges, *
     return jnp.einsum("cre,cre->ce", _grouped(x, groups)[:, :, pre], _grouped(g, groups)[:, :, post])
 
 
+# --- the compiled library for the CPU ---------------------------------------------------------------------------------
+
+_SUFFIX = {"float32": "f32", "float64": "f64"}
+
+
+def _on_cpu(kernel: str, loops: Callable[..., Array], *args: Array, native: bool, **settings: int) -> Array:
+    """The compiled function where `native` says so and there is one for the type, else the loops."""
+    a, b, indptr, post, _ = args
+    if not native or a.dtype.name not in _SUFFIX:
+        return loops(*args, **settings)
+    rows = {"push": settings.get("n_post"), "pull": indptr.shape[0] - 1}
+    shape = (settings["groups"], post.shape[0]) if kernel == "outer" else (a.shape[0], rows[kernel])
+    out = jax.ShapeDtypeStruct(shape, a.dtype)
+    return jax.ffi.ffi_call(f"connectofit_{kernel}_{_SUFFIX[a.dtype.name]}", out)(a, b, indptr, post)
+
+
+def _elsewhere(segments: Callable[..., Array], *args: Array, native: bool, **settings: int) -> Array:
+    return segments(*args, **settings)
+
+
 # --- the primitives ---------------------------------------------------------------------------------------------------
 
 push_p = Primitive("connectofit_csr_push")
@@ -151,12 +171,12 @@ outer_p = Primitive("connectofit_csr_outer")
 
 
 def _product_type(
-    rows: Callable[..., int], a: Any, w: Any, indptr: Any, post: Any, pre: Any, *, n_post: int
+    rows: Callable[..., int], a: Any, w: Any, indptr: Any, post: Any, pre: Any, *, n_post: int, native: bool
 ) -> jax.core.ShapedArray:
     return jax.core.ShapedArray((a.shape[0], rows(indptr, n_post)), a.dtype)
 
 
-def _outer_type(x: Any, g: Any, indptr: Any, post: Any, pre: Any, *, groups: int) -> jax.core.ShapedArray:
+def _outer_type(x: Any, g: Any, indptr: Any, post: Any, pre: Any, *, groups: int, native: bool) -> jax.core.ShapedArray:
     return jax.core.ShapedArray((groups, post.shape[0]), x.dtype)
 
 
@@ -175,19 +195,23 @@ def _run(primitive: Primitive, *args: Array, **settings: int) -> Array:
     return _compiled(primitive, tuple(settings.items()))(*args)
 
 
-for _primitive, _loops, _segments in (
-    (push_p, _push_loops, _push_segments),
-    (pull_p, _pull_loops, _pull_segments),
-    (outer_p, _outer_loops, _outer_segments),
+for _primitive, _kernel, _loops, _segments in (
+    (push_p, "push", _push_loops, _push_segments),
+    (pull_p, "pull", _pull_loops, _pull_segments),
+    (outer_p, "outer", _outer_loops, _outer_segments),
 ):
     _primitive.def_impl(partial(_run, _primitive))
-    mlir.register_lowering(_primitive, mlir.lower_fun(_segments, multiple_results=False))
-    mlir.register_lowering(_primitive, mlir.lower_fun(_loops, multiple_results=False), platform="cpu")
+    mlir.register_lowering(_primitive, mlir.lower_fun(partial(_elsewhere, _segments), multiple_results=False))
+    _cpu = partial(_on_cpu, _kernel, _loops)
+    mlir.register_lowering(_primitive, mlir.lower_fun(_cpu, multiple_results=False), platform="cpu")
 
 
-def push(x: Array, w: Array, indptr: Array, post: Array, pre: Array, *, n_post: int) -> Array:
-    """y = W^T x, over the out-edges of neurons whose x is not 0; see the module's text for the shapes."""
-    return push_p.bind(x, w, indptr, post, pre, n_post=n_post)
+def push(x: Array, w: Array, indptr: Array, post: Array, pre: Array, *, n_post: int, native: bool = False) -> Array:
+    """y = W^T x, over the out-edges of neurons whose x is not 0; see the module's text for the shapes.
+
+    native: on the CPU by the compiled library, which has to be there (`connectofit.sim.native.compiled_kernels`).
+    """
+    return push_p.bind(x, w, indptr, post, pre, n_post=n_post, native=native)
 
 
 # --- derivatives ------------------------------------------------------------------------------------------------------
@@ -204,28 +228,28 @@ def _jvp(primitive: Primitive, primals: Sequence[Any], tangents: Sequence[Any], 
     return out, sum(terms[1:], start=terms[0]) if terms else jnp.zeros_like(out)
 
 
-def _push_transpose(ct: Any, x: Any, w: Any, *graph: Any, n_post: int) -> tuple[Any, ...]:
+def _push_transpose(ct: Any, x: Any, w: Any, *graph: Any, n_post: int, native: bool) -> tuple[Any, ...]:
     if type(ct) is ad.Zero:
         return (None,) * 5
     if ad.is_undefined_primal(x):
-        return pull_p.bind(ct, w, *graph, n_post=n_post), None, None, None, None
-    return None, outer_p.bind(x, ct, *graph, groups=w.aval.shape[0]), None, None, None
+        return pull_p.bind(ct, w, *graph, n_post=n_post, native=native), None, None, None, None
+    return None, outer_p.bind(x, ct, *graph, groups=w.aval.shape[0], native=native), None, None, None
 
 
-def _pull_transpose(ct: Any, g: Any, w: Any, *graph: Any, n_post: int) -> tuple[Any, ...]:
+def _pull_transpose(ct: Any, g: Any, w: Any, *graph: Any, n_post: int, native: bool) -> tuple[Any, ...]:
     if type(ct) is ad.Zero:
         return (None,) * 5
     if ad.is_undefined_primal(g):
-        return push_p.bind(ct, w, *graph, n_post=n_post), None, None, None, None
-    return None, outer_p.bind(ct, g, *graph, groups=w.aval.shape[0]), None, None, None
+        return push_p.bind(ct, w, *graph, n_post=n_post, native=native), None, None, None, None
+    return None, outer_p.bind(ct, g, *graph, groups=w.aval.shape[0], native=native), None, None, None
 
 
-def _outer_transpose(ct: Any, x: Any, g: Any, *graph: Any, groups: int) -> tuple[Any, ...]:
+def _outer_transpose(ct: Any, x: Any, g: Any, *graph: Any, groups: int, native: bool) -> tuple[Any, ...]:
     if type(ct) is ad.Zero:
         return (None,) * 5
     if ad.is_undefined_primal(x):
-        return pull_p.bind(g, ct, *graph, n_post=g.shape[1]), None, None, None, None
-    return None, push_p.bind(x, ct, *graph, n_post=g.aval.shape[1]), None, None, None
+        return pull_p.bind(g, ct, *graph, n_post=g.shape[1], native=native), None, None, None, None
+    return None, push_p.bind(x, ct, *graph, n_post=g.aval.shape[1], native=native), None, None, None
 
 
 # --- vmap -------------------------------------------------------------------------------------------------------------
@@ -245,29 +269,29 @@ def _over_graphs(primitive: Primitive, args: Sequence[Any], axes: Sequence[Any],
     return lax.map(lambda each: primitive.bind(*each, **settings), moved), 0
 
 
-def _product_batch(primitive: Primitive, args: Sequence[Any], axes: Sequence[Any], *, n_post: int) -> Any:
+def _product_batch(primitive: Primitive, args: Sequence[Any], axes: Sequence[Any], **settings: Any) -> Any:
     (a, w, *graph), (a_axis, w_axis, *graph_axes) = args, axes
     if any(axis is not None for axis in graph_axes):
-        return _over_graphs(primitive, args, axes, {"n_post": n_post})
+        return _over_graphs(primitive, args, axes, settings)
     if w_axis is None:
         # The weights are shared: the new axis goes inside of each group of rows, so that they are not repeated.
         a = jnp.moveaxis(a, a_axis, 1)
         batch, size = a.shape[:2]
-        out = primitive.bind(a.reshape(batch * size, a.shape[2]), w, *graph, n_post=n_post)
+        out = primitive.bind(a.reshape(batch * size, a.shape[2]), w, *graph, **settings)
         return out.reshape(batch, size, out.shape[1]), 1
     size = w.shape[w_axis]
     a, w = _front(a, a_axis, size), _front(w, w_axis, size)
     batch = a.shape[1]
     out = primitive.bind(
-        a.reshape(size * batch, a.shape[2]), w.reshape(size * w.shape[1], w.shape[2]), *graph, n_post=n_post
+        a.reshape(size * batch, a.shape[2]), w.reshape(size * w.shape[1], w.shape[2]), *graph, **settings
     )
     return out.reshape(size, batch, out.shape[1]), 0
 
 
-def _outer_batch(primitive: Primitive, args: Sequence[Any], axes: Sequence[Any], *, groups: int) -> Any:
+def _outer_batch(primitive: Primitive, args: Sequence[Any], axes: Sequence[Any], *, groups: int, native: bool) -> Any:
     (x, g, *graph), (x_axis, g_axis, *graph_axes) = args, axes
     if any(axis is not None for axis in graph_axes):
-        return _over_graphs(primitive, args, axes, {"groups": groups})
+        return _over_graphs(primitive, args, axes, {"groups": groups, "native": native})
     size = x.shape[x_axis] if x_axis is not None else g.shape[g_axis]
     x, g = _front(x, x_axis, size), _front(g, g_axis, size)
     out = primitive.bind(
@@ -275,6 +299,7 @@ def _outer_batch(primitive: Primitive, args: Sequence[Any], axes: Sequence[Any],
         g.reshape(size * g.shape[1], g.shape[2]),
         *graph,
         groups=size * groups,
+        native=native,
     )
     return out.reshape(size, groups, out.shape[1]), 0
 

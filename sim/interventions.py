@@ -177,7 +177,8 @@ def forced_rows(net: Network, found: Sequence[Plan], steps: Steps, dt_ms: float,
         if not isinstance(plan.what, Activate):
             continue
         on = ((steps >= plan.first) & (steps < plan.last))[:, None]
-        drawn = np.asarray(uniform_rows(jax.random.fold_in(key, k), steps, sum(map(len, plan.selected.values()))))
+        n = sum(map(len, plan.selected.values()))
+        drawn = np.asarray(uniform_rows(jax.random.fold_in(key, k), steps, n)) if on.any() else np.ones((steps.size, n))
         fired, begin = on & (drawn < plan.what.rate_Hz * dt_ms * 1e-3), 0
         for name, index in plan.selected.items():
             series = rows.setdefault(name, np.zeros((steps.size, net.population(name).size)))

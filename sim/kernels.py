@@ -2,10 +2,11 @@
 
     y_j = sum over edges e from i to j of w_e x_i        (y = W^T x)
 
-Duplicate edges sum, self-loops and empty rows are legal, and x is multiplied as it is, never rounded to 0 or 1. Both
+Duplicate edges sum, self-loops and empty rows are legal, and x is multiplied as it is, never rounded to 0 or 1. All
 implementations differentiate in forward and reverse mode, by x and by the weights, with memory of O(edges) per product:
 
-- ``"event"``: the out-edges of the neurons whose x is not 0 (`connectofit.sim.csr_primitives`);
+- ``"event"``: the out-edges of the neurons whose x is not 0 (`connectofit.sim.csr_primitives`), in JAX alone;
+- ``"native"``: the same by a compiled library, on the CPU, where the installation has it (`connectofit.sim.native`);
 - ``"dense"``: a [pre, post] matrix, built once outside of the time loop, and a matrix product per step. Fastest where
   populations are small and every neuron is active, as graded ones are, most of all over a batch of stimulations.
 """
@@ -21,10 +22,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from connectofit.connectome.errors import unknown_name
+from connectofit.connectome.errors import SettingError, unknown_name
 from connectofit.sim import csr_primitives
+from connectofit.sim.native import compiled_kernels
 
-Method = Literal["auto", "event", "dense"]
+Method = Literal["auto", "event", "native", "dense"]
+Chosen = Literal["event", "native", "dense"]
 
 # Measured for a 302-neuron worm: up to about this many entries a dense product beats the edge loop when all are active.
 DENSE_ENTRIES_GRADED = 1_000_000
@@ -56,16 +59,22 @@ def csr(indptr: Int[Array | np.ndarray, " n_pre_plus_1"], post: Int[Array | np.n
     return Csr(indptr, post, pre, n_post)
 
 
-def choose(method: Method, n_pre: int, n_post: int, *, spiking: bool) -> Literal["event", "dense"]:
+def choose(method: Method, n_pre: int, n_post: int, *, spiking: bool) -> Chosen:
     """The implementation that `method` means for a projection of this size.
 
-    Raises `UnknownNameError` for a method that does not exist.
+    Raises `UnknownNameError` for a method that does not exist, `SettingError` for ``"native"`` where the compiled
+    kernels are missing.
     """
     if method not in get_args(Method):
         raise unknown_name("kernel method", str(method), get_args(Method))
+    compiled = compiled_kernels()
+    if method == "native" and not compiled.available:
+        raise SettingError(f"The kernel method 'native' is not to be had: {compiled.reason}. Say 'event' or 'auto'.")
     if method != "auto":
         return method
-    return "dense" if n_pre * n_post <= (DENSE_ENTRIES_SPIKING if spiking else DENSE_ENTRIES_GRADED) else "event"
+    if n_pre * n_post <= (DENSE_ENTRIES_SPIKING if spiking else DENSE_ENTRIES_GRADED):
+        return "dense"
+    return "native" if compiled.available else "event"
 
 
 @jax.tree_util.register_dataclass
@@ -76,12 +85,14 @@ class Prepared:
     matrix: Float[Array, "n_pre n_post"] | None
     weight: Float[Array, " edge"] | None
     graph: Csr | None
+    native: bool = field(default=False, metadata={"static": True})
 
 
 def prepare(weight: Float[Array, " edge"], graph: Csr, method: Method = "auto", *, spiking: bool = False) -> Prepared:
     """What does not change from step to step of a time loop, computed once: call it outside of the loop."""
-    if choose(method, graph.n_pre, graph.n_post, spiking=spiking) == "event":
-        return Prepared(None, weight, graph)
+    chosen = choose(method, graph.n_pre, graph.n_post, spiking=spiking)
+    if chosen != "dense":
+        return Prepared(None, weight, graph, native=chosen == "native")
     matrix = jnp.zeros((graph.n_pre, graph.n_post), weight.dtype).at[graph.pre, graph.post].add(weight)
     return Prepared(matrix, None, None)
 
@@ -103,5 +114,7 @@ def propagate(x: Float[Array, "*batch n_pre"], prepared: Prepared) -> Float[Arra
     if not weight.shape[0] or not x.size:
         return jnp.zeros((*x.shape[:-1], graph.n_post), x.dtype)
     rows = x.reshape(-1, x.shape[-1])
-    y = csr_primitives.push(rows, weight[None, :], graph.indptr, graph.post, graph.pre, n_post=graph.n_post)
+    y = csr_primitives.push(
+        rows, weight[None, :], graph.indptr, graph.post, graph.pre, n_post=graph.n_post, native=prepared.native
+    )
     return y.reshape(*x.shape[:-1], graph.n_post)

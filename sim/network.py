@@ -154,7 +154,8 @@ class Network:
 
     def find(self, ids: Id | Sequence[Id]) -> list[tuple[str, int]]:
         """(population, index in it) of each id. Raises `UnknownNameError` with the nearest name."""
-        wanted = [ids] if isinstance(ids, str | int) else [i.item() if isinstance(i, np.generic) else i for i in ids]
+        given: Sequence[Any] = [ids] if isinstance(ids, str | int | np.generic) else ids
+        wanted = [i.item() if isinstance(i, np.generic) else i for i in given]
         absent = [i for i in wanted if i not in self._places]
         if absent:
             error = unknown_name("neuron", str(absent[0]), [str(i) for i in self._places], "the network")

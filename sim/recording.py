@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,9 +46,8 @@ class Recording:
     """What was recorded in a run.
 
     t_ms: [time], the ends of the steps, to which the rows of those `traces` belong that were recorded at every step.
-    traces: {variable: Trace}. state: what
-    the run may be continued from (`simulate(..., state=recording.state)`). spiking_ids: neurons whose spikes were
-    recorded.
+    traces: {variable: Trace}. state: what the run may be continued from (`simulate(..., state=recording.state)`).
+    spiking_ids: neurons whose spikes were recorded.
     """
 
     dt_ms: float
@@ -58,6 +58,7 @@ class Recording:
     spiking_ids: tuple[Id, ...]
     trials: int
     state: NetworkState = field(repr=False)
+    method: str = "auto"
 
     @property
     def duration_ms(self) -> float:
@@ -74,8 +75,8 @@ class Recording:
         if neurons is None:
             return found.values
         column = {i: k for k, i in enumerate(found.ids)}
-        single = isinstance(neurons, str | int)
-        wanted = [neurons] if isinstance(neurons, str | int) else list(neurons)
+        single = isinstance(neurons, str | int | np.generic)
+        wanted: list[Any] = [neurons] if isinstance(neurons, str | int | np.generic) else list(neurons)
         for i in wanted:
             if i not in column:
                 raise unknown_name("neuron", str(i), [str(k) for k in found.ids], f"the recorded {variable!r}")

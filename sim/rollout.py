@@ -31,6 +31,7 @@ from connectofit.sim.neurons.base import State, Values
 from connectofit.sim.wires import WEIGHT, Wire, make_wire
 
 PerPopulation = Mapping[str, Float[Array, "time neuron"]]
+Driven = Mapping[str, tuple[Int[Array, " index"], Float[Array, "time index"]]]
 Record = Sequence[str] | Mapping[str, Sequence[str]] | None
 Recorded = dict[str, dict[str, Float[Array, "time neuron"]]]
 
@@ -87,7 +88,7 @@ def initial_state(net: Network, *, dt_ms: float, dtype: Any = None) -> NetworkSt
     dtype: of the floats; by default JAX's own (float32, or float64 under `jax.enable_x64`).
     """
     dtype = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
-    p = _neuron_values(net, dtype)
+    p = neuron_values(net, dtype)
     populations = {pop.name: pop.model.initial(p[pop.name]) for pop in net.populations}
     projections, under_way = {}, {}
     for projection in net.projections:
@@ -95,10 +96,10 @@ def initial_state(net: Network, *, dt_ms: float, dtype: Any = None) -> NetworkSt
         wire = make_wire(net, projection, dt_ms, dtype, "auto")
         log_gain = net.params[projection.name]["log_gain"]
         projections[projection.name] = wire.initial_state(pre.size, post.size, dtype, log_gain)
-        if wire.delay:
-            sent = jnp.zeros(pre.size, dtype)
-            if not synapse.spiking:
-                sent = synapse.source(wire.p, populations[pre.name][pre.model.voltage], p[pre.name][pre.model.rest])
+        if wire.delay and synapse.spiking:
+            under_way[projection.name] = wire.nothing_under_way(pre.size, post.size, dtype)
+        elif wire.delay:
+            sent = synapse.source(wire.p, populations[pre.name][pre.model.voltage], p[pre.name][pre.model.rest])
             under_way[projection.name] = wire.under_way_at_rest(sent, post.size)
     return NetworkState(jnp.zeros((), jnp.int32), populations, projections, under_way)
 
@@ -127,9 +128,11 @@ def rollout(
     alive: Mapping[str, Float[Array, " neuron"] | Float[Array, "time neuron"]] | None = None,
     forced: PerPopulation | None = None,
     clamped: PerPopulation | None = None,
+    driven: Driven | None = None,
     n_steps: int | None = None,
     method: Method = "auto",
     checkpoint: int | Literal["sqrt"] | None = None,
+    noisy: Sequence[str] | None = None,
 ) -> tuple[NetworkState, Recorded]:
     """Run the network over dense inputs. Pure: it can be jitted, vmapped and differentiated in `net.params`, state
     and inputs.
@@ -148,12 +151,16 @@ def rollout(
         receives, through synapses, gap junctions or inputs. Floats, so that a batch of ablations can be mapped over.
     forced: {population: [time, neuron]}, 1 where a neuron of a spiking model sends a spike whatever its voltage, which
         goes on as if there were none.
+    driven: {population: (indices, [time, index])}, further current into these neurons alone, whose indices differ:
+        faster than `inputs` where few of many neurons get any.
     clamped: {population: [time, neuron]}, the voltage that a neuron has at the end of the step, NaN where it is free.
     n_steps: how many steps; by default the inputs' length.
     method: kernel, see `connectofit.sim.kernels`.
     checkpoint: for reverse mode over long runs: recompute the loop in segments of that many blocks ("sqrt": the
         square root of their number), which keeps memory at about the square root of the steps for one more forward
         pass.
+    noisy: the populations to draw noise for, where `key` is given; None: all. The others draw none, which saves most of
+        the time of large ones.
 
     Returns
     -------
@@ -165,15 +172,17 @@ def rollout(
     UnknownNameError, SettingError: names, shapes, delays or settings that do not fit, before anything is compiled.
     """
     wanted = recorded_variables(net, record)
-    dtype = _dtype(state, inputs)
-    n_steps = _n_steps(net, {"inputs": inputs, "alive": alive, "forced": forced, "clamped": clamped}, n_steps)
+    dtype = dtype_of(state, inputs)
+    where = {name: jnp.asarray(index) for name, (index, _) in (driven or {}).items()}
+    rows = {name: current for name, (_, current) in (driven or {}).items()}
+    series = {"inputs": inputs, "alive": alive or {}, "forced": forced or {}, "clamped": clamped or {}, "driven": rows}
+    n_steps = _n_steps(net, series, n_steps, {name: index.shape[0] for name, index in where.items()})
     steps_of(0.0, dt_ms, "The duration")
     if state is None:
         state = initial_state(net, dt_ms=dt_ms, dtype=dtype)
     else:
         check_state(net, state, dt_ms)
     wires = tuple(make_wire(net, projection, dt_ms, dtype, method) for projection in net.projections)
-    series = {"inputs": inputs, "alive": alive or {}, "forced": forced or {}, "clamped": clamped or {}}
     varying: dict[str, dict[str, Array]] = {what: {} for what in series}
     held: dict[str, dict[str, Array]] = {what: {} for what in series}
     for what, given in series.items():
@@ -182,7 +191,17 @@ def rollout(
             is_held = value.ndim == 1 or (value.shape[0] == 1 and n_steps != 1)
             (held if is_held else varying)[what][name] = value.reshape(value.shape[-1]) if is_held else value
     step = partial(
-        _step, net, _neuron_values(net, dtype), wires, wanted, held, _totals(wires, held, varying, dtype), key, dt_ms
+        _step,
+        net,
+        neuron_values(net, dtype),
+        wires,
+        wanted,
+        held,
+        where,
+        _totals(wires, held, varying, dtype),
+        key,
+        noisy,
+        dt_ms,
     )
 
     delays = [wire.delay for wire in wires if wire.delay]
@@ -207,21 +226,30 @@ def _step(
     wires: tuple[Wire, ...],
     wanted: dict[str, tuple[str, ...]],
     held: dict[str, dict[str, Array]],
+    where: dict[str, Int[Array, " index"]],
     totals: dict[str, Array],
     key: PRNGKeyArray | None,
+    noisy: Sequence[str] | None,
     dt_ms: float,
     state: NetworkState,
     given: tuple[dict[str, dict[str, Array]], dict[str, Array]],
 ) -> tuple[NetworkState, tuple[dict[str, Array], dict[str, dict[str, Array]]]]:
     """One step: the state after it, what was sent through projections with a delay, and what is recorded."""
     varying, delayed = given
-    alive, inputs, forced, clamped = ({**held[k], **varying[k]} for k in ("alive", "inputs", "forced", "clamped"))
+    alive, inputs, forced, clamped, driven = (
+        {**held[k], **varying[k]} for k in ("alive", "inputs", "forced", "clamped", "driven")
+    )
     voltage = {pop.name: state.populations[pop.name][pop.model.voltage] for pop in net.populations}
 
     def masked(value: Array, name: str) -> Array:
         return value * alive[name] if name in alive else value
 
-    drives = {n: Drive(masked(inputs[n], n) if n in inputs else jnp.zeros_like(v)) for n, v in voltage.items()}
+    drives = {}
+    for name, v in voltage.items():
+        current = inputs.get(name, jnp.zeros_like(v))
+        if name in driven:
+            current = current.at[where[name]].add(driven[name], unique_indices=True)
+        drives[name] = Drive(masked(current, name))
     sent: dict[str, Array] = {}
     arriving: dict[str, Array] = {}
     for wire in wires:
@@ -245,7 +273,7 @@ def _step(
     step_key = None if key is None else jax.random.fold_in(key, state.step)
     for k, pop in enumerate(net.populations):
         noise = None
-        if step_key is not None:
+        if step_key is not None and (noisy is None or pop.name in noisy):
             noise = jax.random.normal(jax.random.fold_in(step_key, k), (pop.size,), voltage[pop.name].dtype)
         populations[pop.name], fired = pop.model.step(
             p[pop.name], state.populations[pop.name], drives[pop.name], dt_ms, noise
@@ -334,7 +362,7 @@ def _totals(
     return totals
 
 
-def _neuron_values(net: Network, dtype: Any) -> dict[str, Values]:
+def neuron_values(net: Network, dtype: Any) -> dict[str, Values]:
     """Every population's parameters, one value per neuron."""
     return {
         pop.name: {k: jnp.asarray(v, dtype)[jnp.asarray(pop.type_index)] for k, v in net.params[pop.name].items()}
@@ -342,19 +370,23 @@ def _neuron_values(net: Network, dtype: Any) -> dict[str, Values]:
     }
 
 
-def _dtype(state: NetworkState | None, inputs: PerPopulation) -> Any:
+def dtype_of(state: NetworkState | None, inputs: PerPopulation) -> Any:
+    """The type of the floats of a state, or without one of the inputs."""
     if state is not None:
         return next(a.dtype for a in jax.tree.leaves(state.populations) if jnp.issubdtype(a.dtype, jnp.floating))
     floats = [jnp.asarray(a).dtype for a in inputs.values() if jnp.issubdtype(jnp.asarray(a).dtype, jnp.floating)]
     return jnp.result_type(*floats) if floats else jnp.result_type(float)
 
 
-def _n_steps(net: Network, series: Mapping[str, Mapping[str, Array] | None], n_steps: int | None) -> int:
-    """The number of steps that inputs, masks and the argument agree on."""
+def _n_steps(
+    net: Network, series: Mapping[str, Mapping[str, Array]], n_steps: int | None, n_driven: Mapping[str, int]
+) -> int:
+    """The number of steps that inputs, masks and the argument agree on. n_driven: how many neurons `driven` names."""
     lengths = {} if n_steps is None else {"n_steps": n_steps}
     for what, given in series.items():
-        for name, value in (given or {}).items():
+        for name, value in given.items():
             size, shape = net.population(name).size, jnp.shape(value)
+            size = n_driven[name] if what == "driven" else size
             if len(shape) not in ((1, 2) if what == "alive" else (2,)) or shape[-1] != size:
                 raise SettingError(
                     f"{what}[{name!r}] has to be [time, {size}]{' or [neuron]' if what == 'alive' else ''}, one "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
-from connectofit.connectome.errors import SettingError
+from connectofit.connectome.errors import SettingError, offenders
 from connectofit.connectome.expressions import compile_expression
 from connectofit.sim.network import Id, Network
 
@@ -42,6 +43,32 @@ def select(net: Network, neurons: Neurons) -> dict[str, Int[np.ndarray, " select
         p.name: np.array([k for name, k in places if name == p.name], np.int64)
         for p in net.populations
         if any(name == p.name for name, _ in places)
+    }
+
+
+def select_columns(
+    net: Network, neurons: Neurons, what: str
+) -> dict[str, tuple[Int[np.ndarray, " selected"], Int[np.ndarray, " selected"]]]:
+    """{population: (indices, columns)}: where each neuron meant stands among all of them, in the order of the ids
+    given.
+
+    Without ids the order is that of `Network.ids`. Raises what `select` does, and `SettingError` for ids that `what`
+    (for the message) names twice.
+    """
+    selected = select(net, neurons)
+    if neurons is None or isinstance(neurons, Where):
+        ends = np.cumsum([len(index) for index in selected.values()])
+        return {
+            name: (index, np.arange(end - len(index), end))
+            for (name, index), end in zip(selected.items(), ends, strict=True)
+        }
+    places = net.find(neurons)
+    twice = [net.population(name).ids[k] for (name, k), n in Counter(places).items() if n > 1]
+    if twice:
+        raise SettingError(f"{what} names neurons {offenders(twice)} more than once. Name each once.")
+    return {
+        name: (index, np.array([c for c, place in enumerate(places) if place[0] == name], np.int64))
+        for name, index in selected.items()
     }
 
 

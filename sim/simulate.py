@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from tqdm import tqdm
 from connectofit.connectome.errors import DivergedError, SettingError, offenders
 from connectofit.sim.checks import check_delays, check_network, delay_steps, steps_of
 from connectofit.sim.collect import RATE, Collector, Picks, Record, Wanted
+from connectofit.sim.fused_chunks import fused_chunk, takes_fused
 from connectofit.sim.interventions import (
     Activate,
     Intervention,
@@ -39,11 +40,13 @@ from connectofit.sim.kernels import Method
 from connectofit.sim.network import Network
 from connectofit.sim.recording import Recording
 from connectofit.sim.rollout import NetworkState, check_state, initial_state, rollout
-from connectofit.sim.selection import select
+from connectofit.sim.selection import select_columns
 from connectofit.sim.stimuli import Memory, Stimulus
 
 _CHUNK_BYTES = 64 * 2**20
 _CHUNK_STEPS = 5_000
+
+Places = dict[str, tuple[np.ndarray, np.ndarray]]  # {population: (neurons, their columns in a stimulus's values)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,7 @@ class _Run:
     trials: int
     dtype: Any
     keys: Array
-    stimuli: tuple[tuple[Stimulus, dict[str, np.ndarray]], ...]
+    stimuli: tuple[tuple[Stimulus, Places], ...]
     plans: tuple[Plan, ...]
     memories: dict[tuple[int, int], Memory]
 
@@ -73,7 +76,7 @@ def simulate(
     state: NetworkState | None = None,
     seed: int = 0,
     dtype: Any = "float32",
-    method: Method = "auto",
+    method: Method | Literal["fused"] = "auto",
     chunk_steps: int | None = None,
     progress: bool | None = None,
 ) -> Recording:
@@ -84,15 +87,15 @@ def simulate(
     duration_ms, dt_ms: the time to run, a whole number of steps, and the step.
     stimuli: currents into neurons (`Step`, `Ramp`, `Sine`, `Series`, `SpikeTrains`, `PoissonPulses`, `WhiteNoise`,
         `OrnsteinUhlenbeck`); those that meet add up.
-    record: names of variables (of all neurons that have them) or `Record(variable, neurons, every_ms)`;
-    ``"rate_Hz"`` is
-        the rate of each population. None: voltages and spikes.
+    record: names of variables (of all neurons that have them) or `Record(variable, neurons, every_ms)`; ``"rate_Hz"``
+        is the rate of each population. None: voltages and spikes.
     interventions: `Ablate`, `Silence`, `Activate`, `Clamp`, `Cut`.
     trials: how many runs at once, each with noise of its own. With more than one, traces are [trial, time, neuron].
     state: where to go on from (`Recording.state`); times of stimuli and interventions count from the first run's start.
     seed: of noise and random stimuli.
     dtype: "float32", or "float64" under `jax.enable_x64(True)`.
-    method: kernel, see `connectofit.sim.kernels`.
+    method: kernel, see `connectofit.sim.kernels`; "fused" runs integrate-and-fire networks in compiled blocks
+        (`connectofit.sim.fused`), which "auto" does where it can. `Recording.method` says what was used.
     chunk_steps: how many steps to run between transfers to the host; chosen from the memory they need by default.
     progress: show a bar for runs longer than two seconds; None: where standard error is a terminal.
 
@@ -109,55 +112,75 @@ def simulate(
     dtype = _float_type(dtype)
     if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:
         raise SettingError(f"trials has to be a number of runs, 1 or more; found {trials!r}.")
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
+        raise SettingError(f"seed has to be a whole number; found {seed!r}.")
     if chunk_steps is not None and (not isinstance(chunk_steps, int) or chunk_steps < 1):
         raise SettingError(f"chunk_steps has to be a number of steps, 1 or more; found {chunk_steps!r}.")
     wanted = Wanted.of(net, record, dt_ms)
     picks = wanted.picks
-    placed = tuple((stimulus, select(net, stimulus.neurons)) for stimulus in stimuli)
+    _check_types(stimuli, Stimulus, "stimuli")
+    _check_types(interventions, get_args(Intervention), "interventions")
+    placed = tuple((s, _placed(net, s)) for s in stimuli)
     for stimulus, where in placed:
-        stimulus.check(sum(map(len, where.values())), dt_ms)
+        stimulus.check(_size(where), dt_ms)
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(trials))
-    run = _Run(net, dt_ms, method, trials, dtype, keys, placed, plans(net, interventions, dt_ms), {})
+    planned = plans(net, interventions, dt_ms)
+    is_fused = takes_fused(net, method, trials, planned, picks)
+    kernel: Method = "auto" if method == "fused" else method
+    run = _Run(net, dt_ms, kernel, trials, dtype, keys, placed, planned, {})
     state = _start(run, state)
     first = int(np.asarray(state.step).reshape(-1)[0])
 
-    per_step = (net.n_neurons + sum(len(i) for p in picks.values() for i in p.values())) * trials * dtype.itemsize
+    per_step = sum(len(i) for p in picks.values() for v, i in p.items() if not is_fused or v == "v_mV")
+    per_step += sum(_size(where) for _, where in placed) + (0 if is_fused else net.n_neurons)
+    per_step *= trials * dtype.itemsize
     length = chunk_steps or min(max(_CHUNK_BYTES // max(per_step, 1), 1), _CHUNK_STEPS)
     begin = 0
     collected = Collector(wanted, trials, dtype)
+    whole = jax.tree.map(jnp.asarray, net)  # moved to the device once
     show = sys.stderr.isatty() if progress is None else progress
     with tqdm(total=n_steps, unit=" steps", desc="simulate", disable=not show, delay=2.0, leave=False) as bar:
         for size in _chunk_sizes(n_steps, length, block, [step - first for step in borders(run.plans)]):
             arguments = _chunk_arguments(run, first + begin, size)
-            now = with_cuts(net, run.plans, first + begin)
-            before, (state, out, finite) = state, _chunk(now, state, *arguments, picks, **_settings(run, picks, size))
+            now = with_cuts(whole, run.plans, first + begin)
+            before = state
+            if is_fused:
+                state, out, finite = fused_chunk(now, state, arguments, picks, dt_ms, size, dtype)
+            else:
+                state, out, finite = _chunk(now, state, *arguments, picks, **_settings(run, picks, size))
             if not bool(finite):
                 raise _diverged(run, now, before, arguments, first + begin, size)
             collected.add(jax.tree.map(np.asarray, out), first + begin)
             bar.update(size)
             begin += size
-    return collected.recording(net, state, first, n_steps, dt_ms)
+    return replace(collected.recording(net, state, first, n_steps, dt_ms), method="fused" if is_fused else kernel)
 
 
 def _chunk_sizes(n_steps: int, length: int, block: int, borders: Sequence[int] = ()) -> list[int]:
     """Sizes of about `length` that add up to n_steps: whole blocks, at least two of them, and a longer last one.
 
-    XLA unrolls a loop of one turn and may then round differently; the last chunk is long so that none is left over.
-    borders: steps at which a chunk has to end.
+    Equal sizes where there are such, since every size is compiled. XLA unrolls a loop of one turn and may then round
+    differently; the last chunk is long so that none is left over. borders: steps at which a chunk has to end.
     """
     length = max(-(-length // block), 2) * block
     sizes = []
     ends = [step for step in borders if 0 < step < n_steps]
     for begin, end in zip([0, *ends], [*ends, n_steps], strict=True):
         n_chunks = max((end - begin) // length, 1)
-        sizes += [*[length] * (n_chunks - 1), end - begin - (n_chunks - 1) * length]
+        few = min(2 * n_chunks, (end - begin) // (2 * block))
+        equal = [k for k in range(n_chunks, few + 1) if (end - begin) % (k * block) == 0]
+        if equal:
+            sizes += [(end - begin) // equal[0]] * equal[0]
+        else:
+            sizes += [*[length] * (n_chunks - 1), end - begin - (n_chunks - 1) * length]
     return [size for size in sizes if size]
 
 
-@partial(jax.jit, static_argnames=("dt_ms", "record", "n_steps", "method", "trials", "random"))
+@partial(jax.jit, static_argnames=("dt_ms", "record", "n_steps", "method", "trials", "random", "noisy"))
 def _chunk(
     net: Network,
     state: NetworkState,
+    where: dict[str, Array],
     inputs: dict[str, Array],
     forced: dict[str, Array],
     held: dict[str, dict[str, Array]],
@@ -170,6 +193,7 @@ def _chunk(
     method: Method,
     trials: int,
     random: bool,
+    noisy: tuple[str, ...],
 ) -> tuple[NetworkState, dict[str, dict[str, Array]], Array]:
     """One chunk: the state after it, what was recorded (spikes as truth values), and whether all of it is finite."""
 
@@ -181,11 +205,13 @@ def _chunk(
         return (out["spikes"] > 0 if variable == "spikes" else out[variable])[:, index]
 
     def one(state: NetworkState, inputs: dict[str, Array], forced: dict[str, Array], key: Array | None) -> Any:
+        whole = {n: rows for n, rows in inputs.items() if rows.shape[-1] == net.population(n).size}
         state, out = rollout(
             net,
             state,
-            inputs,
+            whole,
             key,
+            driven={n: (where[n], rows) for n, rows in inputs.items() if n not in whole},
             dt_ms=dt_ms,
             record=wanted,
             forced=forced,
@@ -193,6 +219,7 @@ def _chunk(
             method=method,
             alive=held["alive"],
             clamped=held["clamped"],
+            noisy=noisy,
         )
         return state, {name: {v: picked(out[name], v, picks[name][v]) for v in vs} for name, vs in record}
 
@@ -217,7 +244,17 @@ def _settings(run: _Run, picks: Picks, size: int) -> dict[str, Any]:
         "method": run.method,
         "trials": run.trials,
         "random": _random(run),
+        "noisy": _noisy(run.net),
     }
+
+
+def _noisy(net: Network) -> tuple[str, ...]:
+    """The populations that draw random numbers."""
+    return tuple(
+        p.name
+        for p in net.populations
+        if p.model.stochastic or np.any(np.asarray(net.params[p.name][p.model.noise]) > 0)
+    )
 
 
 def _random(run: _Run) -> bool:
@@ -227,22 +264,25 @@ def _random(run: _Run) -> bool:
 
 def _chunk_arguments(
     run: _Run, first: int, size: int
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any], Array | None]:
-    """(inputs, forced, {alive, clamped}, keys) of the steps from `first` on."""
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any], Array | None]:
+    """(the neurons that get currents, these currents, forced, {alive, clamped}, keys) of the steps from `first` on."""
     steps = np.arange(first, first + size, dtype=np.int32)
+    parts: dict[str, list[np.ndarray]] = {}
+    for _, places in run.stimuli:
+        for name, (index, _) in places.items():
+            parts.setdefault(name, []).append(index)
+    driven = {name: np.unique(np.concatenate(indices)).astype(np.int32) for name, indices in parts.items()}
 
     def inputs_of(trial: int) -> dict[str, np.ndarray]:
         inputs: dict[str, np.ndarray] = {}
         for k, (stimulus, where) in enumerate(run.stimuli):
-            total, key = sum(map(len, where.values())), run.keys[trial]
+            key = run.keys[trial]
             own = jax.random.fold_in(jax.random.fold_in(key, 1), k) if stimulus.random else key
-            values = stimulus.values(steps, total, run.dt_ms, own, run.memories.setdefault((k, trial), {}))
-            start = 0
-            for name, index in where.items():
+            values = stimulus.values(steps, _size(where), run.dt_ms, own, run.memories.setdefault((k, trial), {}))
+            for name, (index, columns) in where.items():
                 if name not in inputs:
-                    inputs[name] = np.zeros((size, run.net.population(name).size), run.dtype)
-                inputs[name][:, index] += values[:, start : start + len(index)]
-                start += len(index)
+                    inputs[name] = np.zeros((size, len(driven[name])), run.dtype)
+                inputs[name][:, _span(np.searchsorted(driven[name], index))] += values[:, _span(columns)]
         return inputs
 
     def forced_of(trial: int) -> Series:
@@ -253,13 +293,12 @@ def _chunk_arguments(
         rest = range(1, run.trials)
         inputs = jax.tree.map(lambda *rows: np.stack(rows), inputs, *map(inputs_of, rest))
         forced = jax.tree.map(lambda *rows: np.stack(rows), forced, *map(forced_of, rest))
-    noisy = any(np.any(np.asarray(run.net.params[p.name][p.model.noise]) > 0) for p in run.net.populations)
-    keys = jax.vmap(partial(jax.random.fold_in, data=0))(run.keys) if noisy else None
+    keys = jax.vmap(partial(jax.random.fold_in, data=0))(run.keys) if _noisy(run.net) else None
     held = {
         "alive": alive_rows(run.net, run.plans, first, size),
         "clamped": clamped_rows(run.net, run.plans, first, size),
     }
-    return inputs, forced, held, keys
+    return driven, inputs, forced, held, keys
 
 
 _initial = jax.jit(initial_state, static_argnames=("dt_ms", "dtype"))
@@ -283,6 +322,30 @@ def _start(run: _Run, state: NetworkState | None) -> NetworkState:
     if run.trials > 1 and state.step.ndim == 0:
         state = jax.tree.map(lambda a: jnp.broadcast_to(a, (run.trials, *a.shape)), state)
     return state
+
+
+def _placed(net: Network, stimulus: Stimulus) -> Places:
+    return select_columns(net, stimulus.neurons, f"A {type(stimulus).__name__} stimulus")
+
+
+def _size(where: Places) -> int:
+    return sum(len(index) for index, _ in where.values())
+
+
+def _span(index: np.ndarray) -> np.ndarray | slice:
+    """A slice in place of numbers that follow each other: it copies nothing."""
+    return slice(int(index[0]), int(index[0]) + index.size) if index.size and (np.diff(index) == 1).all() else index
+
+
+def _check_types(items: Any, kinds: Any, what: str) -> None:
+    """Raise a `SettingError` unless `items` is a sequence of these kinds."""
+    given = [items] if isinstance(items, kinds) or not isinstance(items, Sequence) else items
+    wrong = [item for item in given if not isinstance(item, kinds)]
+    if given is not items or wrong:
+        raise SettingError(
+            f"{what} has to be a list of {what} such as those in connectofit.sim; found "
+            f"{wrong[0] if wrong else items!r}."
+        )
 
 
 def _float_type(dtype: Any) -> np.dtype:

@@ -29,8 +29,14 @@ def window_steps(start_ms: float, stop_ms: float, dt_ms: float, what: str) -> tu
         raise SettingError(
             f"{what} has to start at 0 ms or later and to stop after that; found {start_ms:g} to {stop_ms:g} ms."
         )
+    first = round(start_ms / dt_ms)
     last = LAST_STEP if math.isinf(stop_ms) else min(round(stop_ms / dt_ms), LAST_STEP)
-    return round(start_ms / dt_ms), last
+    if last <= first:
+        raise SettingError(
+            f"{what} from {start_ms:g} to {stop_ms:g} ms holds no step of dt_ms = {dt_ms:g}, to which its ends are "
+            "rounded. Make it longer, or take a smaller dt_ms."
+        )
+    return first, last
 
 
 def _finite(stimulus: object, *names: str) -> None:
@@ -43,7 +49,11 @@ def _finite(stimulus: object, *names: str) -> None:
 
 class Stimulus(ABC):
     """A current into some neurons (relative for graded neurons, pA for LIF). Time starts at 0 of the run's first
-    state."""
+    state.
+
+    neurons: an id, ids, `Where`, or None for all. What is given for each neuron is in the order of the ids, or else in
+    that of `Network.ids`.
+    """
 
     neurons: Neurons
 
@@ -97,10 +107,8 @@ class Ramp(Stimulus):
     stop_ms: float
 
     def check(self, n_selected: int, dt_ms: float) -> None:
-        first, last = window_steps(self.start_ms, self.stop_ms, dt_ms, "A Ramp stimulus")
+        window_steps(self.start_ms, self.stop_ms, dt_ms, "A Ramp stimulus")
         _finite(self, "start", "stop", "stop_ms")
-        if last <= first:
-            raise SettingError(f"A Ramp stimulus has to last one step of dt_ms = {dt_ms:g} or more.")
 
     def values(self, steps: Steps, n_selected: int, dt_ms: float, key: PRNGKeyArray, memory: Memory) -> Current:
         first, last = window_steps(self.start_ms, self.stop_ms, dt_ms, "A Ramp stimulus")

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from connectofit.sim.checks import delay_steps, longest_delay_steps
 from connectofit.sim.csr_primitives import push
 from connectofit.sim.kernels import Csr, Method, Prepared, csr, prepare, propagate
+from connectofit.sim.native import compiled_kernels
 from connectofit.sim.network import Network, Projection
 from connectofit.sim.neurons.base import State, Values
 from connectofit.sim.plasticity import LongTermPlasticity, Pairs, ShortTermPlasticity
@@ -63,10 +64,12 @@ class Wire:
             return state | {WEIGHT: weight} | self.learning.initial(pre, post)
         return state
 
+    def nothing_under_way(self, n_pre: int, n_post: int, dtype: Any) -> Float[Array, "delay n"]:
+        """What is under way where no neuron has sent anything."""
+        return jnp.zeros((self.longest, n_post) if self.learning is None else (self.delay, n_pre), dtype)
+
     def under_way_at_rest(self, sent: Float[Array, " pre"], n_post: int) -> Float[Array, "delay n"]:
-        """What is under way where every neuron has been sending `sent` for ever."""
-        if self.learning is not None:
-            return jnp.broadcast_to(sent, (self.delay, sent.shape[0]))
+        """What is under way where every neuron has been sending `sent` for ever (graded synapses)."""
         per_edge = self.projection.edge_delay_ms
         if per_edge is None:
             return jnp.broadcast_to(propagate(sent, self.prepared), (self.delay, n_post))
@@ -83,7 +86,8 @@ class Wire:
         weight, g = self.learnt(state, sent.dtype), self.graph
         if not weight.shape[0]:
             return jnp.zeros(g.n_post, sent.dtype)
-        return push(sent[None, :], weight[None, :], g.indptr, g.post, g.pre, n_post=g.n_post)[0]
+        native = self.prepared.native
+        return push(sent[None, :], weight[None, :], g.indptr, g.post, g.pre, n_post=g.n_post, native=native)[0]
 
     @property
     def pairs(self) -> Pairs:
@@ -113,7 +117,8 @@ class Wire:
         if not weight.shape[0]:
             return rows
         span = self.longest - self.delay + 1
-        y = push(sent[None, :], weight[None, :], g.indptr, g.post, g.pre, n_post=span * g.n_post)[0]
+        native = self.prepared.native
+        y = push(sent[None, :], weight[None, :], g.indptr, g.post, g.pre, n_post=span * g.n_post, native=native)[0]
         width = rows.shape[1]
         first = jnp.asarray(self.delay - ago, jnp.int32)
         start = (first, jnp.zeros_like(first))
@@ -133,12 +138,19 @@ def make_wire(net: Network, projection: Projection, dt_ms: float, dtype: Any, me
     if projection.edge_delay_ms is not None:
         later = jnp.round(jnp.asarray(projection.edge_delay_ms, dtype) / dt_ms).astype(jnp.int32) - delay
         graph = csr(projection.indptr, later * n_post + post, n_post)  # row and neuron in one index
-        prepared = Prepared(None, weight, graph)
+        prepared = prepare(weight, graph, _sparse(method))
     else:
         graph = csr(projection.indptr, post, n_post)
         learns = isinstance(projection.plasticity, LongTermPlasticity)
-        prepared = prepare(weight, graph, "event" if learns else method, spiking=projection.synapse.spiking)
+        prepared = prepare(weight, graph, _sparse(method) if learns else method, spiking=projection.synapse.spiking)
     return Wire(projection, graph, prepared, values_of(net, projection, dtype), delay, longest)
+
+
+def _sparse(method: Method) -> Method:
+    """The implementation that keeps weights on their edges, where `method` may mean a matrix."""
+    if method in ("auto", "dense"):
+        return "native" if compiled_kernels().available else "event"
+    return method
 
 
 def values_of(net: Network, projection: Projection, dtype: Any) -> Values:

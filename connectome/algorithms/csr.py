@@ -9,6 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 from scipy import sparse
 
+from connectofit.connectome.arrays import frozen
+from connectofit.connectome.ordering import by_row
+
 
 @dataclass(frozen=True, eq=False)
 class Csr:
@@ -48,7 +51,7 @@ class Csr:
     @cached_property
     def rows(self) -> Int[np.ndarray, " e"]:
         """int32 [e]: the row of every entry."""
-        return np.repeat(np.arange(self.n_nodes, dtype=np.int32), self.lengths)
+        return frozen(np.repeat(np.arange(self.n_nodes, dtype=np.int32), self.lengths))
 
     @cached_property
     def in_lengths(self) -> Int[np.ndarray, " n"]:
@@ -62,12 +65,12 @@ class Csr:
 
     @cached_property
     def distinct(self) -> Csr:
-        """Every neighbour once, in the same order, without weights; this very object where no edges are parallel."""
+        """Every neighbour once, in the same order, without weights."""
         keep = np.ones(self.n_edges, bool)
         keep[1:] = self.indices[1:] != self.indices[:-1]
         starts = self.indptr[:-1]
         keep[starts[starts < self.n_edges]] = True
-        return Csr(self.indptr, self.indices) if keep.all() else self.kept(keep)
+        return self.weighted(None) if keep.all() else self.kept(keep)
 
     @cached_property
     def simple(self) -> Csr:
@@ -79,21 +82,20 @@ class Csr:
         return Csr(part.indptr, matrix.indices)
 
     @cached_property
+    def by_neighbour(self) -> tuple[Int[np.ndarray, " e"], Int[np.ndarray, n + 1]]:
+        """int32 [e]: positions of the entries sorted by neighbour, and int64 [n + 1]: where each neighbour's begin."""
+        return by_row(self.indices, self.n_nodes)
+
+    @cached_property
     def transpose(self) -> Csr:
         """The edges turned round; each row ascends, parallel edges keep their order."""
-        weights = None if self.weights is None else self.weights[self.transpose_order]
-        indptr, indices, _ = self._turned
-        return Csr(indptr, indices, weights)
-
-    @property
-    def transpose_order(self) -> Int[np.ndarray, " e"]:
-        """int32 [e]: for every entry of the transpose, its position here."""
-        return self._turned[2]
+        order, indptr = self.by_neighbour
+        return Csr(indptr, self._turned, None if self.weights is None else self.weights[order])
 
     def weighted(self, weights: Shaped[np.ndarray, " e"] | None) -> Csr:
         """The same rows with other weights; what was computed from the rows alone is kept."""
         result = Csr(self.indptr, self.indices, weights)
-        for name in ("lengths", "rows", "in_lengths", "loops", "distinct", "simple", "_turned"):
+        for name in ("lengths", "rows", "in_lengths", "loops", "distinct", "simple", "by_neighbour", "_turned"):
             if name in self.__dict__:
                 result.__dict__[name] = self.__dict__[name]
         return result
@@ -153,9 +155,8 @@ class Csr:
         return Csr(indptr, number[self.indices[edges]], weights), edges
 
     @cached_property
-    def _turned(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        turned = self.matrix(np.arange(self.n_edges, dtype=np.int32)).tocsc()
-        return turned.indptr.astype(np.int64), turned.indices, turned.data
+    def _turned(self) -> Int[np.ndarray, " e"]:
+        return frozen(self.rows[self.by_neighbour[0]])
 
 
 def from_edges(n_nodes: int, pre: Int[np.ndarray, " e"], post: Int[np.ndarray, " e"]) -> Csr:

@@ -80,8 +80,8 @@ def reached_by(graph: Csr, sources: Int[np.ndarray, " s"]) -> Reached:
 def _next_frontier(into: Csr, frontier: np.ndarray, visited: np.ndarray, full: np.ndarray) -> np.ndarray:
     """The sources that come to each node over one more edge and have not been there: uint64 [n, words]."""
     new = np.zeros_like(frontier)
-    active = frontier.any(axis=1)
-    open_rows = np.flatnonzero((visited != full).any(axis=1) & (into.lengths > 0))
+    active = np.any(frontier, axis=1)
+    open_rows = np.flatnonzero(np.any(visited != full, axis=1) & (into.lengths > 0))
     ends = np.cumsum(into.lengths[open_rows])
     first = 0
     while first < len(open_rows):

@@ -105,7 +105,7 @@ def _few_at_a_time(
     order: list[int] = []
     parents: list[int] = []
     sizes: list[int] = []
-    starts, indices = memoryview(graph.indptr), graph.indices
+    starts, indices = graph.indptr.data, graph.indices
     edges = 0
     while frontier and edges <= FEW and len(sizes) < limit:
         level: list[int] = []

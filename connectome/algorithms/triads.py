@@ -10,7 +10,7 @@ import numpy as np
 from connectofit.connectome.algorithms.csr import Csr
 from connectofit.connectome.algorithms.joined_pairs import BACK, FORTH, Pairs, list_triangles, pairs
 
-TRIADS = ("003", "012", "102", "021D", "021U", "021C", "111D", "111U", "030T", "030C", "201")
+TRIADS: tuple[str, ...] = ("003", "012", "102", "021D", "021U", "021C", "111D", "111U", "030T", "030C", "201")
 TRIADS += ("120D", "120U", "120C", "210", "300")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -34,14 +34,14 @@ class DistanceStats(RewireStats):
     """
 
     bounds_um: tuple[float, ...] = ()
-    unplaced: dict[str, int] | None = None
+    unplaced: dict[str, int] = field(default_factory=dict)
 
 
 def distance_matched_shuffle(
     connectome: Connectome,
     seed: int,
     bins: int | Sequence[float] = 20,
-    positions: Sequence[str] = ("x_um", "y_um", "z_um"),
+    positions: str | Sequence[str] = ("x_um", "y_um", "z_um"),
     proposals_per_edge: float = 60,
     missing: Literal["error", "keep"] = "error",
 ) -> tuple[Connectome, DistanceStats]:
@@ -64,7 +64,7 @@ def distance_matched_shuffle(
     bins
         Number of bins that hold equally many edges, or inner bounds in µm, ascending.
     positions
-        Columns of the neurons with coordinates in µm: one or more.
+        Columns of the neurons with coordinates in µm, or one such column.
     proposals_per_edge
         How many swaps are proposed for each edge, on average at least.
     missing
@@ -81,11 +81,11 @@ def distance_matched_shuffle(
     """
     seed = check_seed("distance_matched_shuffle", seed)
     rounds = rounds_of(proposals_per_edge)
-    place = _places(connectome, list(positions), missing)
+    place = _places(connectome, [positions] if isinstance(positions, str) else list(positions), missing)
     wiring = FreeEdges(connectome)
     taken = {kind: wiring.take(kind) for kind in KINDS}
     bounds = _bounds(bins, np.concatenate([_distance(place, e.pre, e.post) for e in taken.values()]))
-    stats = DistanceStats(bounds_um=tuple(bounds.tolist()), unplaced={})
+    stats = DistanceStats(bounds_um=tuple(bounds.tolist()))
     near = _rank_along_curve(place)
     for code, (kind, edges) in enumerate(taken.items()):
         distance = _distance(place, edges.pre, edges.post)
@@ -97,7 +97,7 @@ def distance_matched_shuffle(
         matching = group_pairs(group, _WINDOWS, near[edges.pre])
         swapped = swap_for(edges, matching, np.random.default_rng([seed, code]), rounds, stays)
         wiring.put(kind, edges, swapped, stats)
-        stats.unplaced[kind] = int((group < 0).sum())  # type: ignore[index]
+        stats.unplaced[kind] = int((group < 0).sum())
     return wiring.connectome(), stats
 
 
@@ -105,7 +105,7 @@ def _places(connectome: Connectome, columns: list[str], missing: str) -> Float[n
     """Coordinates in µm; NaN in all of them where one is missing."""
     if missing not in ("error", "keep"):
         raise SettingError(f"missing is {missing!r}; it must be 'error' or 'keep'.")
-    if not columns or isinstance(columns, str):
+    if not columns:
         raise SettingError("positions names no column; name one for each axis.")
     axes = []
     for name in columns:
@@ -140,7 +140,10 @@ def _bounds(bins: int | Sequence[float], distance: Float[np.ndarray, " m"]) -> F
     if isinstance(bins, int | np.integer):
         known = distance[~np.isnan(distance)]
         return np.unique(np.quantile(known, np.arange(1, bins) / bins)) if len(known) else np.zeros(0)
-    bounds = np.asarray(bins, np.float64)
+    try:
+        bounds = np.asarray(bins, np.float64)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"bins is {bins!r}; it must be a number of at least 1, or bounds in µm.") from error
     if bounds.ndim != 1 or not np.isfinite(bounds).all() or (np.diff(bounds) <= 0).any():
         raise SettingError(f"bins is {bins!r}; bounds in µm must be numbers that ascend.")
     return bounds

@@ -71,11 +71,11 @@ def clustering(G: Any, nodes: Any = None, weight: Any = None) -> Any:
         rows = rows.weighted(np.cbrt(rows.weights / largest))
     part, here = _cut_out(rows, chosen)
     joined = pairs(part)
+    strength: np.ndarray | None = None
     if part.weights is not None:
-        strength = pair_strength(joined, part.matrix_of_weights())
-        strength = strength if graph.directed else strength / 2
-    else:
-        strength = np.bitwise_count(joined.code).astype(np.int64) if graph.directed else None
+        strength = pair_strength(joined, part.matrix_of_weights()) / (1 if graph.directed else 2)
+    elif graph.directed:
+        strength = np.bitwise_count(joined.code).astype(np.int64)
     # Each triangle is walked round in two directions, which NetworkX counts both.
     total = 2 * triangle_sums(joined, strength)
     simple = part.simple

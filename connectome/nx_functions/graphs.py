@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 import networkx as nx
 import numpy as np
@@ -75,7 +74,7 @@ class GraphColumns(ABC):
         """The induced subgraph on these nodes, as a graph of the kind that the user gave."""
 
     def edge_keys(self) -> Int[np.ndarray, " e"]:
-        """Which of parallel edges each edge is, in the order of `successors`; `Unsupported` if no codes."""
+        """Code [e] of the key of every edge, in the order of `successors`; `Unsupported` where keys are not codes."""
         raise Unsupported("the keys of a multigraph")
 
     # ---- what follows ----
@@ -149,7 +148,7 @@ class GraphColumns(ABC):
 class ConnectomeColumns(GraphColumns):
     """A `Connectome`, or its undirected reading, as the functions see it.
 
-    The rows, and what was computed from them (such as the transpose), are kept for as long as the graph lives.
+    The graph itself keeps its rows, and with them what was computed from them (such as the transpose).
     """
 
     graph: GraphReading
@@ -168,11 +167,7 @@ class ConnectomeColumns(GraphColumns):
 
     @property
     def successors(self) -> Csr:
-        graph: Any = self.graph
-        if graph not in _ROWS:
-            ends = graph.post if isinstance(graph, ColumnarGraph) else graph.neighbour
-            _ROWS[graph] = Csr(np.asarray(graph.indptr), np.asarray(ends))
-        return _ROWS[graph]
+        return self.graph._rows
 
     @property
     def predecessors(self) -> Csr:
@@ -202,9 +197,6 @@ class ConnectomeColumns(GraphColumns):
         return graph.subgraph(self.named(indices.tolist()))
 
 
-_ROWS: WeakKeyDictionary[GraphReading, Csr] = WeakKeyDictionary()
-
-
 class ConvertedGraph(GraphColumns):
     """Any NetworkX graph as rows, made by `convert_from_nx`; it keeps the graph it came from.
 
@@ -213,8 +205,8 @@ class ConvertedGraph(GraphColumns):
 
     __networkx_backend__ = "connectofit"
 
-    def __init__(self, source: nx.Graph) -> None:
-        self.source = source
+    def __init__(self, source: Any) -> None:
+        self.source = source  # a networkx.Graph, whose annotations leave out _adj, _pred and _node
         self._nodes = tuple(source)
         self._index = dict(zip(self._nodes, range(len(self._nodes)), strict=True))
         self._successors = _rows(source._adj, self._index, source.is_multigraph())

@@ -77,7 +77,8 @@ def bfs_successors(
     found = _search(graph, source, depth_limit, sort_neighbors)
     parents, children = found.parents[1:], graph.named(found.order[1:].tolist())
     if not len(parents):
-        return (item for item in [(source, [])])
+        alone: list[tuple[Any, list[Any]]] = [(source, [])]
+        return (item for item in alone)
     starts = np.flatnonzero(np.concatenate([[True], parents[1:] != parents[:-1]]))
     bounds = [*starts.tolist(), len(parents)]
     heads = graph.named(parents[starts].tolist())

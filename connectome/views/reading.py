@@ -18,6 +18,7 @@ from connectofit.connectome.views.links import Links
 from connectofit.connectome.views.nodes import NodeView
 
 if TYPE_CHECKING:
+    from connectofit.connectome.algorithms.csr import Csr
     from connectofit.connectome.views.degrees import DegreeView
     from connectofit.connectome.views.edges import EdgeView
 
@@ -74,6 +75,11 @@ class GraphReading(ABC):
     @abstractmethod
     def _links(self) -> Links:
         """Each neuron's neighbours."""
+
+    @property
+    @abstractmethod
+    def _rows(self) -> Csr:
+        """The edges as the graph algorithms see them."""
 
     @abstractmethod
     def edge_kinds(self, positions: Any) -> np.ndarray:

@@ -9,9 +9,11 @@ the potential that enters both equations is V, above it V_peak (NEST's `aeif_psc
 is V_reset, and w goes on.
 
 method: "rk4" (of order dt^4 between spikes), "exponential_euler" (both leaks exact, the exponential and the input's
-mean held: of order dt) or "euler" (of order dt, what Brian2 falls back to). V is tested at the ends of steps. NEST,
-whose integrator takes smaller steps of its own near a spike, resets V within the step: without a refractory period
-its trains run ahead by half a step per spike, with one both start again from a step's end.
+mean held: of order dt) or "euler" (of order dt, what Brian2 falls back to). V is tested at the ends of steps, where the
+last two also add b, as Brian2 does. With "rk4" b is added at the time within the step at which the exponential takes
+V to V_peak, and w goes on from there with V_reset: as in NEST, whose integrator takes smaller steps of its own near a
+spike. NEST then resets V within the step, too: without a refractory period its trains run ahead by half a step per
+spike, with one both start again from a step's end.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar, get_args
 
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
 from connectofit.sim.neurons.base import Drive, NeuronModel, State, Values
@@ -34,7 +35,7 @@ from connectofit.sim.neurons.firing import (
 )
 from connectofit.sim.neurons.integration import Method, Variables, check_method, explicit_step, relax
 from connectofit.sim.neurons.linear import membrane_noise
-from connectofit.sim.neurons.upstroke import exponential_current, finished, over_peak
+from connectofit.sim.neurons.upstroke import exponential_current, finished, over_peak, time_left
 from connectofit.sim.parameters import Parameter
 from connectofit.sim.surrogate import Arctan, Surrogate
 
@@ -97,20 +98,19 @@ class AdEx(NeuronModel):
             new, w = relax(v, pull / g, c_m / g, dt_ms), relax(w, p["a_nS"] * (v - e_leak), p["tau_w_ms"], dt_ms)
         else:
             new, w = explicit_step(slopes, (v, w), dt_ms, self.method)
+        after_spike = w + p["b_pA"]
         if self.method == "rk4":
-            new = finished(new, v, p["v_t_mV"], p["delta_t_mV"], p["v_peak_mV"], c_m / g_leak, dt_ms)
+            left = time_left(v, p["v_t_mV"], p["delta_t_mV"], c_m / g_leak, dt_ms)
+            new = finished(new, p["v_peak_mV"], left)
+            at_peak = relax(state["w_pA"], p["a_nS"] * (v - e_leak), p["tau_w_ms"], dt_ms - left)
+            after_spike = relax(at_peak + p["b_pA"], p["a_nS"] * (p["v_reset_mV"] - e_leak), p["tau_w_ms"], left)
         new = new if drive.jump is None else new + drive.jump
         new = membrane_noise(new, p["noise_mV"], c_m / g_leak, dt_ms, noise)
         new = jnp.where(resting > 0, p["v_reset_mV"], new)
-        w = jnp.where(
-            lax.stop_gradient(new) >= p["v_peak_mV"],
-            relax(state["w_pA"], p["a_nS"] * (v - e_leak), p["tau_w_ms"], dt_ms),
-            w,
-        )
         above = over_peak(new, p["v_peak_mV"], p["delta_t_mV"])
         spikes, resting = fire(above, resting, p["t_ref_ms"], dt_ms, self.surrogate)
         return {
             "v_mV": reset_certainly(spikes, p["v_reset_mV"], p["v_peak_mV"] + above),
-            "w_pA": reset_certainly(spikes, w + p["b_pA"], w),
+            "w_pA": reset_certainly(spikes, after_spike, w),
             "refractory_steps": resting,
         }, spikes

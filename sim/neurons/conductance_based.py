@@ -38,7 +38,7 @@ Rates = dict[str, tuple[Array, Array]]  # {gate: (alpha, beta)} per ms
 
 def linoid(x: Array) -> Array:
     """x / (exp(x) - 1), which is 1 at x = 0, without overflow for large x of either sign."""
-    size = jnp.abs(x)
+    size = jnp.where(x > 0, x, -x)  # whose derivative at 0 is that of the branch taken below, unlike that of abs
     return jnp.where(x > 0, jnp.exp(-size), 1.0) / relative_expm1(-size)
 
 

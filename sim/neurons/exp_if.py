@@ -31,7 +31,7 @@ from connectofit.sim.neurons.firing import (
 )
 from connectofit.sim.neurons.integration import Method, Variables, check_method, explicit_step, relax
 from connectofit.sim.neurons.linear import membrane_noise
-from connectofit.sim.neurons.upstroke import exponential_current, finished, over_peak
+from connectofit.sim.neurons.upstroke import exponential_current, finished, over_peak, time_left
 from connectofit.sim.parameters import Parameter
 from connectofit.sim.surrogate import Arctan, Surrogate
 
@@ -89,7 +89,8 @@ class ExpIF(NeuronModel):
         else:
             (new,) = explicit_step(slopes, (v,), dt_ms, self.method)
         if self.method == "rk4":
-            new = finished(new, v, p["v_t_mV"], p["delta_t_mV"], p["v_peak_mV"], c_m / g_leak, dt_ms)
+            left = time_left(v, p["v_t_mV"], p["delta_t_mV"], c_m / g_leak, dt_ms)
+            new = finished(new, p["v_peak_mV"], left)
         new = new if drive.jump is None else new + drive.jump
         new = membrane_noise(new, p["noise_mV"], c_m / g_leak, dt_ms, noise)
         new = jnp.where(resting > 0, p["v_reset_mV"], new)

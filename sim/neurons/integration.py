@@ -32,7 +32,7 @@ def explicit_step(slopes: Slopes, y: Variables, dt_ms: float, method: str) -> Va
     return _moved(y, mean, dt_ms)
 
 
-def relax(y: Array, y_inf: Array, tau_ms: Array, dt_ms: float) -> Array:
+def relax(y: Array, y_inf: Array, tau_ms: Array, dt_ms: float | Array) -> Array:
     """The solution of tau dy/dt = y_inf - y one step later."""
     return y - (y_inf - y) * jnp.expm1(-dt_ms / tau_ms)
 

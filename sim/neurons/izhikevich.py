@@ -72,7 +72,8 @@ class Izhikevich(NeuronModel):
             return 0.04 * v**2 + 5.0 * v + 140.0 - u + (drive.into(v, t_ms) + p["i_bias_pA"]) / p["c_m_pF"]
 
         def slopes(y: Variables, t_ms: float) -> Variables:
-            return dv(*y, t_ms), a * (b * y[0] - y[1])
+            v, u = y
+            return dv(v, u, t_ms), a * (b * v - u)
 
         v, u = state["v_mV"], state["u_mV_per_ms"]
         if self.method == "half_steps":

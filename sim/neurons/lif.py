@@ -48,7 +48,7 @@ RefractoryInput = Literal["drop", "keep"]
 class LIF(NeuronModel):
     """Leaky integrate-and-fire neuron. `surrogate`: the derivative that stands in for that of the spike.
     `refractory_input`: what becomes of jumps in the refractory period, "drop" or "keep". `clears_synapses`: a spike
-    sets the synaptic currents to 0 until the end of the period (Shiu et al. 2024); else they run on."""
+    sets the synaptic currents to 0, where they stay until the period ends (Shiu et al. 2024); else they run on."""
 
     surrogate: Surrogate = field(default_factory=Arctan)
     refractory_input: RefractoryInput = "drop"

@@ -25,22 +25,31 @@ def exponential_current(
     return g_leak * delta_t * jnp.exp(jnp.minimum((v - v_t) / delta_t, _LARGEST_ARGUMENT))
 
 
-def finished(
-    new: Float[Array, " neuron"],
+def time_left(
     v: Float[Array, " neuron"],
     v_t: Float[Array, " neuron"],
     delta_t: Float[Array, " neuron"],
-    v_peak: Float[Array, " neuron"],
     tau_ms: Float[Array, " neuron"],
     dt_ms: float,
 ) -> Float[Array, " neuron"]:
-    """`new`, lifted to V_peak where the exponential alone diverges within the step that begins at v.
+    """How much of the step that begins at v is left when the exponential alone diverges, 0 where it does not.
 
-    From V it takes tau exp(-(V - V_T) / Delta_T). A Runge-Kutta step of nearly that length ends only a few Delta_T
-    higher, and without this correction a quarter of the spikes would be a step late.
+    From V it takes tau exp(-(V - V_T) / Delta_T). Of this V is above V_peak for tau exp(-(V_peak - V_T) / Delta_T).
     """
-    diverges = tau_ms * jnp.exp(-jnp.clip((v - v_t) / delta_t, -_LARGEST_ARGUMENT, _LARGEST_ARGUMENT)) <= dt_ms
-    return new + lax.stop_gradient(jnp.where(diverges, jnp.maximum(v_peak - new, 0.0), 0.0))
+    until = tau_ms * jnp.exp(-jnp.clip((v - v_t) / delta_t, -_LARGEST_ARGUMENT, _LARGEST_ARGUMENT))
+    return dt_ms - jnp.minimum(until, dt_ms)
+
+
+def finished(
+    new: Float[Array, " neuron"], v_peak: Float[Array, " neuron"], left_ms: Float[Array, " neuron"]
+) -> Float[Array, " neuron"]:
+    """`new`, lifted to V_peak where `time_left` says that V diverges within the step.
+
+    A Runge-Kutta step from just before the upstroke ends only a few Delta_T higher, and without this correction a
+    quarter of the spikes would be a step late.
+    """
+    lifted = lax.stop_gradient(jnp.where(left_ms > 0, jnp.maximum(v_peak, new), new))
+    return lifted + (new - lax.stop_gradient(new))  # of the value of `lifted` to the last bit, lest V miss V_peak
 
 
 def over_peak(

@@ -215,6 +215,11 @@ def test_unsigned_ids_beyond_int64_are_refused() -> None:
         read_connectome(edges(pre=large, post=pa.array([2, 1, 1], pa.uint64())))
 
 
+def test_counts_beyond_int64_are_rounded_to_floats() -> None:
+    large = pa.array([1, 2**53 + 1, 2**64 - 1], pa.uint64())
+    assert sorted(read_connectome(edges(count=large))[0].count.tolist()) == [1.0, 2.0**53, 2.0**64]
+
+
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(
         SchemaError, match=r"'kind'.*none of \['chemical', 'electrical'\] in row 2: 'gap', row 3: missing"

@@ -55,6 +55,14 @@ def test_a_gap_junction_given_twice_counts_once(policy: str, joint: float, singl
     assert (differ.count, differ.examples) == (2, ((1, "b -> a"), (2, "a -> b")))
 
 
+def test_a_direction_whose_other_one_had_the_count_zero_is_completed_and_counted() -> None:
+    connectome, report = read([gap("a", "b", 0), gap("b", "a", 3)])
+    assert counts(connectome) == {("a", "b", "electrical"): 3, ("b", "a", "electrical"): 3}
+    (finding,) = report.find("electrical_one_direction")
+    assert (finding.count, finding.rows_added, finding.examples) == (1, 1, ((2, "b -> a"),))
+    assert accounts(connectome, report) == (2, 1, 1, 2)
+
+
 def test_means_that_are_not_whole_become_floats() -> None:
     connectome, _ = read([gap("a", "b", 3), gap("b", "a", 4)], electrical_pairs="mean")
     assert connectome.count.tolist() == [3.5, 3.5]

@@ -291,6 +291,15 @@ def test_counts_and_signs_can_be_replaced() -> None:
         ({"kind": np.array([0, 1, 1, 0, 0, 5])}, "kind must lie between 0 and 1"),
         ({"sign": np.array([0, 1, 1, 0, 0, 5])}, "sign must lie between -1 and 1"),
         ({"count": np.array([1, 2, 2, 7, 1])}, "same length"),
+        (
+            {"edge_columns": pa.table({"size": range(6), "sign": range(6)})},
+            r"named 'sign' \(1 in all\).*hide the other",
+        ),
+        (
+            {"edge_columns": pa.table({name: range(6) for name in ("kind", "note", "count", "post", "pre")})},
+            r"named 'kind', 'count', 'post', 'pre' \(4 in all\).*rename the columns",
+        ),
+        ({"edge_columns": pa.table([range(6), range(6)], ["note", "note"])}, r"unique; repeated: 'note'"),
         ({"count": np.array([1, 2, 2, 7, 1, -3])}, r"not negative; found -3 \(edge 5\)"),
         ({"count": np.array([1, 2, 2, 7, 1, np.nan])}, "must be finite"),
         ({"kind": np.zeros(6)}, r"same pre, post and kind: AVAL -> AVAR"),

@@ -107,3 +107,22 @@ def test_policies_come_back_from_plain_values() -> None:
     )
     assert Policies.from_dict(policies.to_dict()) == policies
     assert Policies.from_dict({"sign": {"unknown": -1}}) == Policies(sign=SignPolicy(unknown=-1))
+
+
+def test_where_signs_come_from_takes_a_byte_an_edge_and_can_be_asked_for() -> None:
+    connectome, _ = read()
+    column = connectome.edge_columns.column("sign_source")
+    assert str(column.type) == "dictionary<values=string, indices=int8, ordered=0>"
+    assert column.to_pylist() == [source for _, source in signs(connectome).values()]
+    assert connectome.select_edges("sign_source == 'assumed'").tolist() == [
+        position for position, (_, source) in enumerate(signs(connectome).values()) if source == "assumed"
+    ]
+
+
+def test_the_values_without_a_definite_sign_are_counted_in_the_order_of_their_number() -> None:
+    values = ["complex", None, "no pred", "+", "no pred", ""]
+    table = EDGES.set_column(3, "sign", pa.array(values))
+    (finding,) = read_connectome(table, NEURONS)[1].find("no_definite_sign")
+    assert finding.message == (
+        "5 of 6 chemical edges (83%) have no definite sign in the column: '' 2, 'no pred' 2, 'complex' 1"
+    )

@@ -31,6 +31,7 @@ from connectofit.connectome import (
     ValidationReport,
     read_connectome,
 )
+from connectofit.connectome.sources import load
 
 # Neighbours above 2^53: as float64 the three are one number.
 A, B, C = LARGE = (720575940596125868, 720575940596125869, 720575940596125870)
@@ -241,6 +242,46 @@ def test_lists_of_anything_but_tables_are_refused() -> None:
         read_connectome([("a", "b")])  # type: ignore[list-item]
     with pytest.raises(SchemaError, match=r"The edges are a list; .* without any item"):
         read_connectome([])
+
+
+# ---- columns that are left out ----
+
+
+def with_a_broken_column(path: Path) -> Path:
+    """A table whose column ``note`` is not UTF-8, in the format that the file's name says."""
+    if path.suffix == ".csv":
+        path.write_bytes(b"pre,note,post,count\na,\xff\xfe,b,1\nb,x,a,2\n")
+        return path
+    raw = pa.array([b"\xff\xfe", b"x"], pa.binary())
+    note = pa.StringArray.from_buffers(2, *raw.buffers()[1:])
+    table = pa.table({"pre": ["a", "b"], "note": note, "post": ["b", "a"], "count": [1, 2]})
+    (pa_parquet.write_table if path.suffix == ".parquet" else pa_feather.write_feather)(table, path)
+    return path
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".feather"])
+def test_columns_that_are_left_out_are_not_read(tmp_path: Path, ending: str) -> None:
+    path = with_a_broken_column(tmp_path / f"edges{ending}")
+    with pytest.raises(SchemaError, match="UTF-8"):
+        load(path, "edges")
+    table = load(path, "edges", ("note", "no_such_column")).table.arrow
+    assert table.column_names == ["pre", "post", "count"]
+    assert table.column("post").to_pylist() == ["b", "a"]
+    assert load([path, path], "edges", ("note",)).table.arrow.num_rows == 4
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".feather"])
+def test_the_report_names_the_columns_that_a_preset_leaves_out(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"weights{ending}"
+    table = pa.table({"body_pre": [1, 2], "type_pre": ["x", "y"], "body_post": [2, 1], "weight": [3, 4]})
+    if ending == ".csv":
+        pa_csv.write_csv(table, path)
+    else:
+        (pa_parquet.write_table if ending == ".parquet" else pa_feather.write_feather)(table, path)
+    found, report = read_connectome(path, preset="neuprint")
+    assert "columns not read, as they repeat others: type_pre" in report.find("preset")[0].message
+    assert found.edge_columns.column_names == ["sign_source"]
+    assert found.count.tolist() == [3, 4]
 
 
 # ---- joined neuron tables ----

@@ -820,3 +820,19 @@ def test_files_with_changed_bytes_are_read_in_full_or_refused(
     removed = sum(item.rows_removed for item in report.findings)
     assert report.rows_in["synapses"] == report.rows_kept["synapses"] + removed
     assert sum(table.column("count").to_pylist()) == report.rows_kept["synapses"]
+
+
+def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    raw = pa.array([b"\x80\xff", b"a"], pa.binary())
+    text = pa.StringArray.from_buffers(2, *raw.buffers()[1:])
+    good = pa.array(["a", "b"])
+    for table in (
+        pa.table({"pre": text, "post": good}),
+        pa.table({"pre": good, "post": good, "region": text.dictionary_encode()}),
+        pa.table({"pre": good, "post": good, "size": text}),
+    ):
+        path = tmp_path / "s.parquet"
+        pa_parquet.write_table(table, path)
+        for source in (path, table):
+            with pytest.raises(SchemaError, match=r"among rows 1 to 2: .*UTF-?8"):
+                aggregate_synapses(source)

@@ -357,6 +357,17 @@ def test_memory_stays_below_forty_bytes_an_edge_with_all_indices_made() -> None:
     assert sum(array.nbytes for array in arrays) < 24 * g.n_edges
 
 
+def test_the_views_and_networkx_functions_share_one_index_by_target() -> None:
+    g = large(50, 300)
+    order, starts = g._by_post
+    assert nx.ancestors(g, g.ids[0]) == nx.ancestors(g.to_networkx(), g.ids[0])
+    assert g._rows.transpose.indptr is starts
+    assert g._rows.by_neighbour[0] is order
+    other = g.with_edges(count=g.count + 1)
+    assert other._by_post[0] is g.chemical._by_post[0] is order
+    assert g.reverse().post is g._rows.transpose.indices
+
+
 def test_rows_are_sorted_stably() -> None:
     rows = np.random.default_rng(1).integers(0, 50, 3000).astype(np.int32)
     order, indptr = by_row(rows, 60)

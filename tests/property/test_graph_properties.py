@@ -312,7 +312,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "is_weighted": lambda g: (nx.is_weighted(g), nx.is_weighted(g, weight="count")),
     "to_numpy_array": lambda g: nx.to_numpy_array(g, weight="count", dtype=float).tolist(),
     "to_scipy_sparse_array": lambda g: nx.to_scipy_sparse_array(g, weight="count", dtype=float).toarray().tolist(),
-    "to_pandas_edgelist": lambda g: nx.to_pandas_edgelist(g).fillna("none").to_dict("records"),
+    "to_pandas_edgelist": lambda g: nx.to_pandas_edgelist(g).astype(object).fillna("none").to_dict("records"),
     "shortest_path_length": lambda g: {u: dict(found) for u, found in nx.shortest_path_length(g)},
     "bfs_edges": lambda g: [list(nx.bfs_edges(g, u)) for u in g],
     "dfs_preorder_nodes": lambda g: [list(nx.dfs_preorder_nodes(g, u)) for u in g],

@@ -11,8 +11,15 @@ from jax.test_util import check_grads
 from connectofit.connectome.errors import UnknownNameError
 from connectofit.sim import csr_primitives
 from connectofit.sim.kernels import choose, csr, prepare, propagate
+from connectofit.sim.native import compiled_kernels
 
-METHODS = ("event", "dense")
+METHODS = (
+    "event",
+    pytest.param(
+        "native", marks=pytest.mark.skipif(not compiled_kernels().available, reason=compiled_kernels().reason)
+    ),
+    "dense",
+)
 
 
 def edges(n_pre: int, n_post: int, n_edges: int, seed: int = 0):
@@ -38,7 +45,7 @@ def product(x, weight, indptr, post, n_post, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("n_pre", "n_post", "n_edges"), [(7, 7, 40), (70, 5, 90), (3, 4, 0)])
+@pytest.mark.parametrize(("n_pre", "n_post", "n_edges"), [(7, 7, 40), (70, 5, 90), (3, 4, 0), (150, 2, 400)])
 def test_product_is_that_of_the_dense_matrix(method, n_pre, n_post, n_edges):
     pre, post, weight, indptr = edges(n_pre, n_post, n_edges)
     x = np.random.default_rng(1).normal(size=(3, n_pre))
@@ -147,8 +154,9 @@ def test_tape_of_a_time_loop_holds_nothing_of_edges_times_steps():
 
 def test_automatic_choice_is_dense_for_small_graded_populations_only():
     assert choose("auto", 302, 302, spiking=False) == "dense"
-    assert choose("auto", 302, 302, spiking=True) == "event"
-    assert choose("auto", 5000, 5000, spiking=False) == "event"
+    sparse = "native" if compiled_kernels().available else "event"
+    assert choose("auto", 302, 302, spiking=True) == sparse
+    assert choose("auto", 5000, 5000, spiking=False) == sparse
     assert choose("event", 2, 2, spiking=False) == "event"
     with pytest.raises(UnknownNameError, match="Did you mean 'dense'"):
         choose("dens", 2, 2, spiking=False)

@@ -10,6 +10,7 @@ import pytest
 from connectofit.connectome.errors import SettingError
 from connectofit.sim import (
     LIF,
+    PLASTICITY_MODELS,
     Arctan,
     Exponential,
     Network,
@@ -162,24 +163,29 @@ def test_depression_without_facilitation_uses_the_same_fraction_at_every_spike()
     assert float(state.projections["syn"]["x"][0]) == pytest.approx(0.125, rel=1e-3)
 
 
-def test_gradients_pass_through_both_kinds_of_plasticity():
-    for plasticity, name in ((TsodyksMarkram(), "use"), (PairSTDP(), "a_plus")):
-        more = {"weight": 0.5, "w_max": 10.0, "a_plus": 0.1} if name == "a_plus" else {}
-        net = two_neurons(plasticity, **more)
-        inputs = np.zeros((120, 2))
-        inputs[[10, 40, 70], 0] = inputs[[25, 60], 1] = 1e6
+@pytest.mark.parametrize("kind", PLASTICITY_MODELS)
+def test_gradient_by_every_parameter_of_a_plasticity_is_that_of_finite_differences(kind):
+    plasticity = PLASTICITY_MODELS[kind]()
+    changes = {"tsodyks_markram": {"tau_facil_ms": 40.0}, "stdp": {"mu": 0.5, "a_plus": 0.1, "a_minus": 0.08}}
+    changes["triplet_stdp"] = {"a2_plus": 0.02, "a3_plus": 0.05, "a2_minus": 0.03, "a3_minus": 0.04}
+    net = two_neurons(plasticity, weight=0.5, **({"w_max": 2.0} if "w_max" in plasticity.parameters else {}), **changes[kind])
+    inputs = np.zeros((120, 2))
+    inputs[[10, 40, 70, 90], 0] = inputs[[25, 60, 75], 1] = 1e6
+    weights = np.cos(np.arange(120) / 9.0) * (np.arange(120) > 76)
 
-        def loss(value, net=net, name=name, inputs=inputs):
-            fitted = net.with_params({"syn": {name: value}})
-            _, out = rollout(fitted, None, {"cells": inputs}, dt_ms=DT, record=("v_mV",))
-            return jnp.sum(out["cells"]["v_mV"][80:, 1])
+    def loss(values):
+        _, out = rollout(net.with_params({"syn": values}), None, {"cells": inputs}, dt_ms=DT, record=("v_mV",))
+        return jnp.sum(weights * out["cells"]["v_mV"][:, 1])
 
-        with jax.enable_x64(True):
-            at = jnp.asarray(net.params["syn"][name])
-            slope = float(jax.grad(loss)(at)[0])
-            numeric = float(loss(at + 1e-4) - loss(at - 1e-4)) / 2e-4
-        assert slope == pytest.approx(numeric, rel=1e-5)
-        assert slope != 0
+    with jax.enable_x64(True):
+        at = {name: jnp.asarray(value) for name, value in net.params["syn"].items()}
+        run = jax.jit(jax.value_and_grad(loss))
+        slopes = run(at)[1]
+        for name in ("log_gain", *plasticity.parameters):
+            h = 1e-4 * max(abs(float(at[name][0])), 0.1)
+            high, low = (run(at | {name: at[name] + s * h})[0] for s in (1.0, -1.0))
+            assert float(slopes[name][0]) == pytest.approx(float(high - low) / (2 * h), rel=1e-5, abs=1e-9), name
+            assert slopes[name][0] != 0, name
 
 
 def test_plasticity_that_cannot_be_simulated_is_refused():

@@ -22,6 +22,7 @@ from connectofit.sim import (
     DualExponentialConductance,
     Exponential,
     ExponentialConductance,
+    GapJunction,
     Graded,
     GradedLeaky,
     Network,
@@ -231,11 +232,12 @@ def test_graded_synapse_with_delays_of_edges_is_at_rest_when_its_neurons_are():
     assert v[4] > 0
 
 
-def test_gradient_by_gain_time_constant_and_weight_is_that_of_finite_differences():
+@pytest.mark.parametrize("kind", [k for k, model in SYNAPSE_MODELS.items() if model.spiking])
+def test_gradient_by_gain_and_every_parameter_is_that_of_finite_differences(kind):
     rng = np.random.default_rng(0)
-    net = network(
-        AlphaConductance(), rng.uniform(5, 30, 4), edge_delay_ms=[1.0, 2.0, 1.5, 4.0], tau_syn_ms=4.0, e_rev_mV=-60.0
-    )
+    synapse = SYNAPSE_MODELS[kind]()
+    delays = [1.0, 2.0, 1.5, 4.0] if kind == "alpha_conductance" else None
+    net = network(synapse, rng.uniform(5, 30, 4), edge_delay_ms=delays)
     inputs = spikes_at([0, 3, 8, 11], 60)
     target = rng.normal(size=60)
 
@@ -244,14 +246,32 @@ def test_gradient_by_gain_time_constant_and_weight_is_that_of_finite_differences
         return jnp.sum(out["post"]["v_mV"][:, 0] * target)
 
     with jax.enable_x64(True):
-        at = {"log_gain": jnp.array([0.1]), "tau_syn_ms": jnp.array([4.0]), "e_rev_mV": jnp.array([-60.0])}
-        found = jax.jit(jax.grad(loss))(at)
-        run = jax.jit(loss)
+        at = {name: jnp.asarray(value) + 0.1 for name, value in net.params["syn"].items()}
+        assert set(at) == {"log_gain", *synapse.parameters}
+        run = jax.jit(jax.value_and_grad(loss))
+        found = run(at)[1]
         for name, value in at.items():
-            step = 1e-5
-            up, down = ({**at, name: value + s} for s in (step, -step))
-            numeric = float(run(up) - run(down)) / (2 * step)
+            step = 1e-5 * max(float(value[0]), 1.0)
+            up, down = (run({**at, name: value + s})[0] for s in (step, -step))
+            numeric = float(up - down) / (2 * step)
+            assert abs(numeric) > 1e-6
             assert float(found[name][0]) == pytest.approx(numeric, rel=1e-6), name
+
+
+def test_steady_potentials_of_two_membranes_with_a_gap_junction_are_those_of_the_circuit():
+    """Conductances of 10 nS (leak), 4 nS (contact): V_1 - V_rest is I over the leak and what flows on in series."""
+    cells, own = population("cell", 2, v_threshold_mV=1e6)
+    contact = Projection(
+        "gap", "cell", "cell", GapJunction(), np.array([0, 1, 2], np.int32), np.array([1, 0], np.int32),
+        np.full(2, 4.0), np.zeros(2, np.int32), ("all",),
+    )  # fmt: skip
+    net = Network((cells,), (contact,), {"cell": own, "gap": {"log_gain": np.zeros(1)}})
+    with jax.enable_x64(True):
+        given = np.tile([80.0, 0.0], (2000, 1))
+        _, out = jax.jit(lambda x: rollout(net, None, {"cell": x}, dt_ms=0.5, record=("v_mV",)))(given)
+    first = 80.0 / (10.0 + 1.0 / (1.0 / 4.0 + 1.0 / 10.0))
+    expected = REST + np.array([first, first * 4.0 / 14.0])
+    np.testing.assert_allclose(np.asarray(out["cell"]["v_mV"])[-1], expected, atol=1e-9)
 
 
 def test_equal_time_constants_of_rise_and_decay_are_refused():

@@ -1,0 +1,50 @@
+"""Kernels for the CPU that were compiled when this package was installed; without them everything runs on JAX alone.
+
+`compiled_kernels` says whether this installation has them, and why not. ``connectofit doctor`` shows it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+
+import jax
+
+NAMES = tuple(
+    f"connectofit_{kernel}_{dtype}" for kernel in ("push", "pull", "outer", "lif") for dtype in ("f32", "f64")
+)
+SWITCH = "CONNECTOFIT_NO_NATIVE"
+"""The environment variable that switches the compiled kernels off, if it is set to anything."""
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Whether the compiled kernels can be used, and why (not)."""
+
+    available: bool
+    reason: str
+
+
+@cache
+def compiled_kernels() -> Kernels:
+    """Look for the compiled kernels and register them with JAX, once."""
+    if os.environ.get(SWITCH):
+        return Kernels(False, f"the environment variable {SWITCH} switches compiled kernels off")
+    try:
+        from connectofit.sim.native import compiled as library
+    except ImportError as error:
+        return Kernels(
+            False,
+            f"compiled kernels were not built ({error}): install a C++17 compiler and then this package again",
+        )
+    for name in NAMES:
+        try:
+            jax.ffi.register_ffi_target(name, getattr(library, name), platform="cpu")
+        except jax.errors.JaxRuntimeError as error:
+            return Kernels(
+                False,
+                f"compiled kernels were built for XLA's interface {library.ffi_major}.{library.ffi_minor}, which this "
+                f"jaxlib does not take ({error}): install this package again",
+            )
+    return Kernels(True, f"compiled kernels for XLA's interface {library.ffi_major}.{library.ffi_minor}")
