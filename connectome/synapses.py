@@ -57,7 +57,7 @@ def aggregate_synapses(
     missing_values: Literal["keep", "drop", "error"] = "keep",
     self_loops: Literal["keep", "drop", "error"] = "keep",
     no_neuron: Collection[int | str] = (),
-    memory_limit_MB: float = 1500,
+    memory_limit_MB: float = 500,
     temporary_folder: str | os.PathLike[str] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> tuple[pa.Table, ValidationReport]:

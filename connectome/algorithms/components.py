@@ -17,14 +17,19 @@ def weak_labels(graph: Csr) -> tuple[int, Int[np.ndarray, " n"]]:
     n = graph.n_nodes
     if not n:
         return 0, np.zeros(0, np.int32)
-    # The first two edges of every node join most of them; only what they leave apart is worth a look at all edges
-    # (Sutton, Ben-Nun and Barak 2018).
+    # The first two edges of every node join most of them to one component; only the edges of the other nodes are
+    # worth a look (Sutton, Ben-Nun and Barak 2018).
     pairs = [(has := np.flatnonzero(graph.lengths > k), graph.indices[graph.indptr[has] + k]) for k in range(2)]
     count, labels = _joined(n, *(np.concatenate(ends) for ends in zip(*pairs, strict=True)))
     if count > 1:
-        low, high = labels[graph.rows], labels[graph.indices]
-        apart = np.flatnonzero(low != high)
-        count, above = _joined(count, low[apart], high[apart])
+        outside = labels != np.argmax(np.bincount(labels))
+        into = np.flatnonzero(outside[graph.indices])
+        nodes = np.flatnonzero(outside)
+        lengths = graph.lengths[nodes]
+        out = np.arange(lengths.sum()) + np.repeat(graph.indptr[nodes] - np.cumsum(lengths) + lengths, lengths)
+        low = np.concatenate([np.searchsorted(graph.indptr, into, side="right") - 1, np.repeat(nodes, lengths)])
+        high = graph.indices[np.concatenate([into, out])]
+        count, above = _joined(count, labels[low], labels[high])
         labels = above[labels]
     firsts = np.full(count, n)
     np.minimum.at(firsts, labels, np.arange(n))

@@ -35,6 +35,7 @@ result = {"edges": int(matrix.nnz), "bytes_per_edge": size / matrix.nnz}
 """
 
 NETWORKX = """
+import resource
 def rss():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()

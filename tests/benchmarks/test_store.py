@@ -17,9 +17,7 @@ pytestmark = pytest.mark.benchmark
 
 IMPORTS = """
 from connectofit.connectome import Connectome, read_connectome
-import resource
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-before = peak()
+before = peak_MB()
 """
 
 
@@ -40,7 +38,7 @@ def test_a_fly_sized_store_is_reopened_within_a_second(fly: Connectome, fly_tabl
             "neurons": str(fly_tables / "neurons.parquet"),
             "edges": str(fly_tables / "edges.parquet"),
         }
-        opened[name] = in_fresh_process(setup, f"{code}\nresult = peak() - before", **values)
+        opened[name] = in_fresh_process(setup, f"{code}\nresult = peak_MB() - before", **values)
     digest = timed(fly.digest)
     print_table(
         f"Reopening {fly.n_neurons} neurons and {fly.n_edges} edges ({size:.0f} MB on disk)",

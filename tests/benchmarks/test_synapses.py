@@ -97,7 +97,7 @@ def test_a_hundred_million_synapses_take_at_most_three_gigabytes(synapse_files: 
     columns = {**COLUMNS, **({"region": "neuropil"} if regions else {})}
     setup = "from connectofit.connectome import aggregate_synapses"
     rows = []
-    for limit in (1500, 300) if regions else (1500,):
+    for limit in (500, 200) if regions else (500,):  # 500 is the default
         run = in_fresh_process(setup, OURS, files=files, columns=columns, settings={"memory_limit_MB": limit})
         rows.append((limit, run.seconds, run.seconds / (FILES * ROWS_PER_FILE) * 1e9, run.peak_MB, run.result[0]))
         assert run.result[1] == run.result[2] == FILES * ROWS_PER_FILE
