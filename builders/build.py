@@ -44,7 +44,9 @@ def build(connectome: Connectome, spec: ModelSpec) -> Network:
         claimed, sign = claims[edge_rule.direction]
         edges = np.flatnonzero(claimed == k)
         sources, targets = _ends(connectome, edge_rule, edges)
-        weight = sign[edges] * _normalised(edge_rule, count[edges], targets, total) * _sizes(connectome, edge_rule, edges)
+        weight = (
+            sign[edges] * _normalised(edge_rule, count[edges], targets, total) * _sizes(connectome, edge_rule, edges)
+        )
         delay = _delays(connectome, edge_rule, edges)
         pre_owner, post_owner = owner[sources], owner[targets]
         for pair in np.unique(pre_owner.astype(np.int64) * len(spec.neurons) + post_owner):
@@ -203,8 +205,8 @@ def _edge_values(
         shown = [f"{name}: {values[e]:g}" for name, e in zip(names, wrong[:5], strict=True)]
         raise SettingError(
             f"{place[0].upper()}{place[1:]} has to be {wanted} for every edge; {wrong.size} edges have none or another "
-            f"value in column {column!r}: {', '.join(shown)}{', ...' if wrong.size > 5 else ''}. Correct them, or leave "
-            "these edges out."
+            f"value in column {column!r}: {', '.join(shown)}{', ...' if wrong.size > 5 else ''}. Correct them, or "
+            "leave these edges out."
         )
     return values
 

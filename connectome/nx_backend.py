@@ -9,9 +9,10 @@ it an error says so. Other NetworkX graphs can be sent here too, by ``backend="c
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import partial, wraps
 from typing import Any
 
@@ -120,16 +121,31 @@ def _is_ours(value: Any) -> bool:
 
 
 def _with_fallback(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    known = inspect.signature(function).parameters
+
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            return function(*args, **_without_defaults(name, known, kwargs))
         except Unsupported as reason:
             if not any(_is_ours(value) for value in (*args, *kwargs.values())):
                 raise  # NetworkX goes on to its own implementation, with its own graph
             return _fall_back(name, f"it does not run on columns for {reason}", *args, **kwargs)
 
     return run
+
+
+def _without_defaults(name: str, known: Container[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments less those that a later version of NetworkX has added, if they have the values it gives them."""
+    added = [key for key in given if key not in known]
+    if not added:
+        return dict(given)
+    function: Any = _dispatched()[name]
+    theirs = inspect.signature(function.orig_func).parameters
+    for key in added:
+        if key not in theirs or given[key] != theirs[key].default:
+            raise Unsupported(f"the argument {key!r}")
+    return {key: value for key, value in given.items() if key in known}
 
 
 def _fall_back(name: str, reason: str, /, *args: Any, **kwargs: Any) -> Any:

@@ -188,7 +188,7 @@ def _chunk(
     picks: Picks,
     *,
     dt_ms: float,
-    record: tuple[tuple[str, tuple[str, ...]], ...],
+    record: tuple[tuple[str, tuple[tuple[str, bool], ...]], ...],
     n_steps: int,
     method: Method,
     trials: int,
@@ -197,12 +197,14 @@ def _chunk(
 ) -> tuple[NetworkState, dict[str, dict[str, Array]], Array]:
     """One chunk: the state after it, what was recorded (spikes as truth values), and whether all of it is finite."""
 
-    wanted = {name: tuple(dict.fromkeys("spikes" if v == RATE else v for v in vs)) for name, vs in record}
+    wanted = {name: tuple(dict.fromkeys("spikes" if v == RATE else v for v, _ in vs)) for name, vs in record}
 
-    def picked(out: dict[str, Array], variable: str, index: Any) -> Array:
+    def picked(out: dict[str, Array], variable: str, index: Any, everyone: bool) -> Array:
+        values = out["spikes" if variable == RATE else variable]
+        values = values if everyone else values[:, index]
         if variable == RATE:
-            return (out["spikes"][:, index] > 0).mean(axis=1, keepdims=True, dtype=out["spikes"].dtype) * (1e3 / dt_ms)
-        return (out["spikes"] > 0 if variable == "spikes" else out[variable])[:, index]
+            return (values > 0).mean(axis=1, keepdims=True, dtype=values.dtype) * (1e3 / dt_ms)
+        return values > 0 if variable == "spikes" else values
 
     def one(state: NetworkState, inputs: dict[str, Array], forced: dict[str, Array], key: Array | None) -> Any:
         whole = {n: rows for n, rows in inputs.items() if rows.shape[-1] == net.population(n).size}
@@ -221,7 +223,7 @@ def _chunk(
             clamped=held["clamped"],
             noisy=noisy,
         )
-        return state, {name: {v: picked(out[name], v, picks[name][v]) for v in vs} for name, vs in record}
+        return state, {name: {v: picked(out[name], v, picks[name][v], a) for v, a in vs} for name, vs in record}
 
     if trials > 1:
         drawn = 0 if random else None
@@ -239,13 +241,21 @@ def _settings(run: _Run, picks: Picks, size: int) -> dict[str, Any]:
     """The static arguments of `_chunk`."""
     return {
         "dt_ms": run.dt_ms,
-        "record": tuple((name, tuple(variables)) for name, variables in picks.items()),
+        "record": tuple(
+            (name, tuple((v, _is_everyone(index, run.net.population(name).size)) for v, index in variables.items()))
+            for name, variables in picks.items()
+        ),
         "n_steps": size,
         "method": run.method,
         "trials": run.trials,
         "random": _random(run),
         "noisy": _noisy(run.net),
     }
+
+
+def _is_everyone(index: np.ndarray, size: int) -> bool:
+    """Whether the indices are those of all neurons in their order, so that nothing has to be picked."""
+    return len(index) == size and bool((index == np.arange(size)).all())
 
 
 def _noisy(net: Network) -> tuple[str, ...]:

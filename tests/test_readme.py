@@ -16,7 +16,7 @@ from connectofit.pipelines.config import parse_assignment
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-JOBS = ("Import", "Build and simulate", "Fit", "Export")
+JOBS = ("Import", "Ask the graph", "Build and simulate", "Fit", "Export")
 
 
 def blocks(language: str) -> list[tuple[str, int, str]]:
@@ -60,7 +60,7 @@ def session(tmp_path_factory) -> dict[str, object]:
     return namespace | {"folder": folder}
 
 
-def test_each_of_the_four_jobs_has_code():
+def test_each_of_the_jobs_has_code():
     assert {section for section, _, _ in blocks("python")} == set(JOBS)
 
 

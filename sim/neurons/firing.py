@@ -1,4 +1,8 @@
-"""What spiking neurons share: the threshold test, the refractory period and the reset."""
+"""What spiking neurons share: the threshold test, the refractory period and the reset.
+
+In the refractory period V is held, while synaptic currents and conductances go on decaying, as in NEST and Brian2.
+Jumps of V by delta synapses are lost in it, unless a model has a setting for them, as `LIF.refractory_input`.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from connectofit.builders import ByType, Column, Distance, EdgeRule, ModelSpec, NeuronRule, build
@@ -28,6 +29,30 @@ def test_weights_are_sign_times_count_and_ids_are_the_anatomists(tiny, edge_weig
     }  # fmt: skip
     assert edge_weights(net, "gap") == {("A1", "B"): 8, ("B", "A1"): 8, ("A2", "C"): 2, ("C", "A2"): 2}
     assert isinstance(net.projection("gap").synapse, GapJunction)
+
+
+def test_weights_are_multiplied_by_a_column_of_the_edges(tiny, edge_weights):
+    sized = replace(tiny, edge_columns=pa.table({"size": (tiny.pre + 1) / 2}))
+    rule = replace(CHEMICAL, weight="size")
+    assert edge_weights(build(sized, spec(rule, GAP)), "chem") == {
+        ("A1", "A2"): 2, ("A1", "B"): 0.5, ("A2", "B"): 3, ("B", "B"): -3, ("B", "C"): -7.5, ("C", "A1"): 12,
+    }  # fmt: skip
+    own = build(sized, spec(replace(rule, normalise="post_sum"), GAP))
+    assert edge_weights(own, "chem")["B", "B"] == pytest.approx(-3 / 6)  # the counts onto B: 1 + 3 + 2
+
+
+def test_sizes_that_are_no_numbers_of_0_or_more_are_named(tiny):
+    def build_with(sizes, weight="size"):
+        build(replace(tiny, edge_columns=pa.table({"size": sizes})), spec(replace(CHEMICAL, weight=weight), GAP))
+
+    wrong = np.array([1.0, 1.0, -2.0, np.nan])[tiny.pre]
+    with pytest.raises(SettingError, match=r"edge rule 'chem' has to be 0 or more for every edge; 3 edges .*"
+                       r"B -> B \(chemical\): -2, B -> C \(chemical\): -2, C -> A1 \(chemical\): nan\."):  # fmt: skip
+        build_with(wrong)
+    with pytest.raises(SettingError, match="column of numbers"):
+        build_with(["1"] * 10)
+    with pytest.raises(UnknownNameError, match="Did you mean 'size'"):
+        build_with(np.ones(10), "siez")
 
 
 def test_normalisation_divides_by_the_counts_onto_the_postsynaptic_neuron(tiny, edge_weights):

@@ -8,8 +8,9 @@ import pytest
 
 from connectofit.builders import ModelSpec, build
 from connectofit.connectome import Connectome, read_connectome
+from connectofit.connectome.synthetic import brunel, erdos_renyi
 from connectofit.data import CELEGANS_COLUMNS, celegans_tables
-from connectofit.sim import Ablate, Step, Where, simulate
+from connectofit.sim import Ablate, PoissonPulses, Step, Where, simulate
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,35 @@ def test_stimulated_worm_neuron_moves_its_targets_unless_it_is_ablated(worm):
     assert moved[net.ids.index("AVAR")] > 1e-3
     assert moved.max() < 2.0
     assert np.abs(simulate(net, **settings, interventions=(Ablate("AVAL"),)).trace("v")).max() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "connectome", "weights", "delay_ms"),
+    [
+        ("coba", erdos_renyi(200, probability=0.1, seed=0), {6.0, 67.0}, 0.1),
+        ("cuba", erdos_renyi(200, probability=0.1, seed=0), {16.2, -90.0}, 0.1),
+        ("brunel", brunel(n_excitatory=160, n_inhibitory=40, j_mV=0.4, g=6.0, delay_ms=2.0, seed=0), {0.4, -2.4}, 2.0),
+    ],
+)
+def test_spiking_networks_run_on_synthetic_connectomes(name, connectome, weights, delay_ms):
+    net = build(connectome, ModelSpec.example(name))
+    assert net.n_neurons == 200
+    assert sum(p.n_edges for p in net.projections) == connectome.n_edges
+    found = {
+        round(float(w), 4)
+        for p in net.projections
+        for w in np.unique(np.asarray(p.base_weight) * np.exp(net.params[p.name]["log_gain"]))
+    }
+    assert found == weights
+    assert {p.delay_ms for p in net.projections} == {delay_ms}
+    silent = simulate(net, duration_ms=60.0, dt_ms=0.1, record=("spikes",))
+    assert (len(silent.spikes) > 0) == (name == "cuba")  # it rests above its threshold
+    # 20 mV above rest on average, in steps of 1.2 mV.
+    charge = 1.2 * (1.0 if name == "brunel" else 200.0)
+    driven = simulate(
+        net, duration_ms=60.0, dt_ms=0.1, stimuli=(PoissonPulses(None, 1_000.0, charge),), record=("spikes",)
+    )
+    assert driven.rates_Hz().mean() > 5.0
 
 
 def balanced(n_exc: int = 160, n_inh: int = 40, seed: int = 0) -> Connectome:

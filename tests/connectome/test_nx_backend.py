@@ -16,8 +16,8 @@ import pytest
 
 from connectofit.connectome import Connectome
 from connectofit.connectome.graph_errors import ImmutableGraphError
-from connectofit.connectome.nx_backend import FallbackError, backend
-from connectofit.connectome.nx_functions import FUNCTIONS, ConvertedGraph
+from connectofit.connectome.nx_backend import FallbackError, _without_defaults, backend
+from connectofit.connectome.nx_functions import FUNCTIONS, ConvertedGraph, Unsupported
 
 LISTED = nx.utils.backends.backend_info["connectofit"]["functions"]
 
@@ -33,7 +33,23 @@ def test_a_function_has_the_arguments_and_defaults_of_networkx(name: str):
         return [(item.name, item.default) for item in inspect.signature(function).parameters.values()]
 
     theirs = nx.utils.backends._registered_algorithms[name].orig_func
-    assert arguments(FUNCTIONS[name]) == arguments(theirs)
+    ours = arguments(FUNCTIONS[name])
+    assert ours == arguments(theirs)[: len(ours)]
+    # What later versions of NetworkX add, by keyword alone, is handled for all functions at once.
+    added = list(inspect.signature(theirs).parameters.values())[len(ours) :]
+    assert all(item.kind is inspect.Parameter.KEYWORD_ONLY for item in added)
+
+
+def test_arguments_that_a_later_networkx_adds_are_dropped_at_their_defaults_alone(monkeypatch, worm: Connectome):
+    def later(G: Any, *, method: str = "usual") -> str:
+        return f"NetworkX's own, {method}"
+
+    registered = nx.utils.backends._registered_algorithms
+    monkeypatch.setitem(FUNCTIONS, "is_isolate", lambda G: "on columns")
+    monkeypatch.setattr(registered["is_isolate"], "orig_func", later)
+    assert backend.is_isolate(worm) == backend.is_isolate(worm, method="usual") == "on columns"
+    with pytest.raises(Unsupported, match="the argument 'method'"):
+        _without_defaults("is_isolate", {"G"}, {"method": "other"})
 
 
 # ---- results in the form of the question ----

@@ -70,7 +70,8 @@ def test_parameters_of_neurons_that_are_no_numbers_or_out_of_bounds_are_refused(
 @pytest.mark.usefixtures("nothing_runs")
 @pytest.mark.parametrize("kind", [*SYNAPSE_MODELS, *PLASTICITY_MODELS])
 def test_parameters_of_synapses_that_are_no_numbers_are_refused(kind):
-    net = joined(SYNAPSE_MODELS[kind]() if kind in SYNAPSE_MODELS else Exponential(), PLASTICITY_MODELS.get(kind, lambda: None)())
+    plasticity = PLASTICITY_MODELS[kind]() if kind in PLASTICITY_MODELS else None
+    net = joined(Exponential() if plasticity else SYNAPSE_MODELS[kind](), plasticity)
     for name in net.params["syn"]:
         with pytest.raises(SettingError, match=f"{name!r} of projection 'syn' has to be finite.*'nan'|'all = nan'"):
             simulate(net.with_params({"syn": {name: np.full(1, np.nan)}}), duration_ms=10.0, dt_ms=0.1)
@@ -84,7 +85,7 @@ def test_parameters_of_synapses_that_are_no_numbers_are_refused(kind):
         ({"dt_ms": 0.0}, SettingError, "positive time step"),
         ({"duration_ms": 10.05}, SettingError, "duration of 10.05 ms is 100.5 steps"),
         ({"dt_ms": 0.3, "duration_ms": 9.0}, SettingError, "delay of projection 'syn'"),
-        ({"dt_ms": 2.0}, SettingError, "delay of projection 'syn'"),
+        ({"dt_ms": 2.0}, SettingError, "'syn' carries spikes and has a delay of 1 ms, shorter than dt_ms = 2"),
         ({"record": ("w_pA",)}, UnknownNameError, "variable to record named 'w_pA'"),
         ({"record": ("v_mv",)}, UnknownNameError, "Did you mean 'v_mV'"),
     ],

@@ -16,12 +16,10 @@ from connectofit.sim import (
     LIF,
     NEURON_MODELS,
     AdEx,
-    Exponential,
     Izhikevich,
     Network,
     PoissonSource,
     Population,
-    Projection,
     RateUnit,
     SpikeSource,
     TraubMiles,
@@ -33,6 +31,8 @@ from connectofit.sim.surrogate import PiecewiseQuadratic
 
 SOURCES = ("spike_source", "poisson_source")
 MEMBRANES = [k for k in NEURON_MODELS if k not in (*SOURCES, "rate", "graded_leaky")]
+# In the refractory period V does not move.
+HELD = ("lif", "alif", "gif", "glif1", "glif2", "glif3", "glif4", "glif5", "exp_if", "adex", "qif")
 # What a current in pA is divided by to be a slope in mV/ms.
 CAPACITANCE = {
     kind: model.parameters["c_m_pF"].default
@@ -148,6 +148,18 @@ def test_a_jump_counts_before_the_threshold_is_tested(kind):
     assert float(state[model.voltage][1] - still[model.voltage][1]) == pytest.approx(1.0, abs=1e-9)
 
 
+@pytest.mark.parametrize("kind", HELD)
+def test_jumps_in_the_refractory_period_are_lost(kind):
+    model = NEURON_MODELS[kind]()
+    with jax.enable_x64(True):
+        p = params(model, 2)
+        state = model.initial(p) | {"refractory_steps": jnp.full(2, 3, jnp.int32)}
+        drive = Drive(jnp.zeros(2), jump=jnp.array([0.0, 150.0]))
+        after, spikes = model.step(p, state, drive, 0.1, None)
+    assert after[model.voltage][0] == after[model.voltage][1]
+    np.testing.assert_array_equal(spikes, 0.0)
+
+
 @pytest.mark.parametrize("kind", MEMBRANES)
 def test_noise_gives_the_voltage_its_stationary_deviation_in_one_long_step(kind):
     model = NEURON_MODELS[kind]()
@@ -203,8 +215,8 @@ def losses_of(model, dt_ms):
     return losses
 
 
-# Others of the default suite have all that these have.
-SLOW = ("glif1", "glif2", "glif3", "glif4", "exp_if", "hodgkin_huxley", "traub_miles")
+# Those of the default suite are the quickest to compile of each kind.
+SLOW = {*DRIVEN} - {"lif", "gif", "glif5", "adex", "rate", "graded_leaky"}
 
 
 @pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.slow if k in SLOW else ()) for k in DRIVEN])
@@ -237,12 +249,13 @@ def test_gradients_between_spikes_are_those_of_finite_differences(kind):
     np.testing.assert_allclose(exact, numeric, rtol=1e-4, atol=1e-6, err_msg=str(names))
 
 
-@pytest.mark.parametrize("kind", ["lif", "glif5", "adex"])
+@pytest.mark.parametrize("kind", ["lif", *(pytest.param(k, marks=pytest.mark.slow) for k in ("glif5", "adex"))])
 def test_surrogate_gradients_of_spikes_are_finite_and_the_same_in_both_modes(kind):
     model, (strong, _, dt_ms) = NEURON_MODELS[kind](), DRIVEN[kind]
     with jax.enable_x64(True):
         p = params(model)
-        direction = {name: jnp.full(1, x) for name, x in zip(p, np.random.default_rng(3).normal(size=len(p)), strict=True)}
+        numbers = np.random.default_rng(3).normal(size=(len(p), 1))
+        direction = {name: jnp.asarray(x) for name, x in zip(p, numbers, strict=True)}
 
         def total(p):
             smooth, spikes = losses_of(model, dt_ms)(p, jnp.full(1, strong))
@@ -306,21 +319,6 @@ def test_settings_that_a_model_does_not_have_are_refused_with_the_nearest():
 # --- sources ---------------------------------------------------------------------------------------------------------
 
 
-def source_network(source, n: int, **values) -> Network:
-    """n sources of which each drives one LIF neuron."""
-    ids = tuple(range(n))
-    index = np.arange(n, dtype=np.int32)
-    sources = Population("input", source, ids, index, ids)
-    cells = Population("cells", LIF(), tuple(range(n, 2 * n)), index, ids)
-    synapses = Projection(
-        "syn", "input", "cells", Exponential(), np.arange(n + 1), index, np.full(n, 50.0), np.zeros(n, int), (0,), 1.0
-    )
-    own = {name: np.full(n, values.get(name, p.default), float) for name, p in source.parameters.items()}
-    lif = {name: np.full(n, p.default) for name, p in LIF.parameters.items()}
-    weights = {"log_gain": np.zeros(1), "tau_syn_ms": np.full(1, 5.0)}
-    return Network((sources, cells), (synapses,), {"input": own, "cells": lif, "syn": weights})
-
-
 def test_spike_source_emits_the_spikes_that_it_is_given(drive_neurons):
     given = np.array([[0.0, 1.0], [1.0, 0.99], [0.0, 2.0], [1.0, 0.0]])
     out = drive_neurons(SpikeSource(), given, 0.1)
@@ -329,15 +327,16 @@ def test_spike_source_emits_the_spikes_that_it_is_given(drive_neurons):
 
 def test_poisson_source_fires_at_its_rate_with_the_statistics_of_independent_steps():
     n, rate = 500, 80.0
-    net = source_network(PoissonSource(), n, rate_Hz=rate)
+    ids = tuple(range(n))
+    sources = Population("input", PoissonSource(), ids, np.zeros(n, np.int32), ("all",))
+    net = Network((sources,), (), {"input": {"rate_Hz": np.full(1, rate)}})
     rec = simulate(net, duration_ms=1000.0, dt_ms=1.0, record=("spikes",), seed=4)
-    own = rec.spikes.ids < n
-    counts = np.bincount(rec.spikes.ids[own].astype(int), minlength=n)
+    counts = np.bincount(rec.spikes.ids.astype(int), minlength=n)
     probability = rate * 1e-3
     mean, variance = 1000 * probability, 1000 * probability * (1 - probability)
     assert abs(counts.mean() - mean) < 5 * np.sqrt(variance / n)
     assert abs(counts.var() / variance - 1) < 5 * np.sqrt(2 / n)
-    per_step = np.bincount(np.round(rec.spikes.time_ms[own]).astype(int) - 1, minlength=1000)
+    per_step = np.bincount(np.round(rec.spikes.time_ms).astype(int) - 1, minlength=1000)
     assert abs(np.corrcoef(per_step[1:], per_step[:-1])[0, 1]) < 5 / np.sqrt(1000)
     again = simulate(net, duration_ms=1000.0, dt_ms=1.0, record=("spikes",), seed=4, chunk_steps=250)
     np.testing.assert_array_equal(again.spikes.time_ms, rec.spikes.time_ms)

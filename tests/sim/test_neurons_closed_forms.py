@@ -17,14 +17,11 @@ from connectofit.sim import (
     QIF,
     AdEx,
     ExpIF,
-    HodgkinHuxley,
     Izhikevich,
     RateUnit,
-    TraubMiles,
-    WangBuzsaki,
 )
-from connectofit.sim.neurons.base import Drive
-from connectofit.sim.neurons.conductance_based import linoid
+from connectofit.sim.neurons.base import Drive, first_moment
+from connectofit.sim.neurons.linear import relative_expm1
 
 
 def defaults(model, **changes) -> dict[str, float]:
@@ -100,15 +97,15 @@ def test_reset_lifts_the_threshold_of_the_generalised_neuron_to_its_bound(drive_
 # Mihalas & Niebur 2009, table 1: a in 1/s, A_1 / C and A_2 / C in V/s, and (duration in ms, I / C in V/s).
 CAPACITANCE_PF = 1000.0
 PATTERNS = {
-    "tonic spiking": (0, 0, 0, [(500, 1.5)]),
-    "adaptation": (5, 0, 0, [(500, 2.0)]),
-    "phasic spiking": (5, 0, 0, [(500, 1.5)]),
-    "rebound spike": (5, 0, 0, [(50, 0.0), (350, -3.5), (100, 0.0)]),
-    "spiking by hyperpolarisation": (30, 0, 0, [(500, -1.0)]),
-    "tonic bursting": (5, 10, -0.6, [(500, 2.0)]),
-    "phasic bursting": (5, 10, -0.6, [(500, 1.5)]),
-    "rebound burst": (5, 10, -0.6, [(50, 0.0), (350, -3.5), (100, 0.0)]),
-    "basal bistability": (0, 8, -0.1, [(10, 5.0), (90, 0.0), (10, 5.0), (390, 0.0)]),
+    "tonic spiking": (0, 0, 0, [(1000, 1.5)]),
+    "adaptation": (5, 0, 0, [(1000, 2.0)]),
+    "phasic spiking": (5, 0, 0, [(1000, 1.5)]),
+    "rebound spike": (5, 0, 0, [(750, -3.5), (250, 0.0)]),
+    "spiking by hyperpolarisation": (30, 0, 0, [(1000, -1.0)]),
+    "tonic bursting": (5, 10, -0.6, [(1000, 2.0)]),
+    "phasic bursting": (5, 10, -0.6, [(1000, 1.5)]),
+    "rebound burst": (5, 10, -0.6, [(750, -3.5), (250, 0.0)]),
+    "basal bistability": (0, 8, -0.1, [(10, 5.0), (90, 0.0), (10, 5.0), (890, 0.0)]),
 }
 
 
@@ -120,8 +117,25 @@ def test_generalised_neuron_fires_in_the_patterns_of_its_paper(drive_neurons):
     values = {"a_per_ms": a * 1e-3, "a_1_pA": a_1 * CAPACITANCE_PF, "a_2_pA": a_2 * CAPACITANCE_PF}
     out = drive_neurons(GIF(), currents * CAPACITANCE_PF, dt_ms, values)
     times = {name: (np.flatnonzero(out["spikes"][:, k]) + 1) * dt_ms for k, name in enumerate(PATTERNS)}
-    for name, t in times.items(): print(name, t)
-    assert 0
+    gaps = {name: np.diff(t) for name, t in times.items()}
+    # V goes from -70 towards -40 mV and is reset at -50 mV.
+    np.testing.assert_allclose(gaps["tonic spiking"], np.ceil(20.0 * np.log(3.0) / dt_ms) * dt_ms)
+    assert np.all(np.diff(gaps["adaptation"]) > -dt_ms / 2)
+    assert gaps["adaptation"][-1] > 1.5 * gaps["adaptation"][0]
+    assert 1 <= len(times["phasic spiking"]) == np.sum(times["phasic spiking"] < 200.0)
+    assert len(times["rebound spike"]) == np.sum(times["rebound spike"] > 750.0) == 1
+    regular = gaps["spiking by hyperpolarisation"][1:]
+    assert len(regular) > 4
+    np.testing.assert_allclose(regular, regular[0], atol=2 * dt_ms)
+    pauses = np.flatnonzero(gaps["tonic bursting"] > 80.0)
+    assert len(pauses) > 6
+    assert np.all(np.diff(pauses) >= 4)
+    assert np.all(np.delete(gaps["tonic bursting"], pauses) < 15.0)
+    assert 5 <= len(times["phasic bursting"]) == np.sum(times["phasic bursting"] < 60.0)
+    assert 2 <= len(times["rebound burst"]) == np.sum(times["rebound burst"] > 750.0)
+    between = times["basal bistability"]
+    assert np.sum((between > 15.0) & (between < 100.0)) > 10  # it goes on without input
+    assert between.max() < 130.0  # until the second pulse
 
 
 def test_threshold_of_level_five_follows_the_voltage_as_its_equation_says(drive_neurons):
@@ -153,6 +167,16 @@ def test_rules_of_level_four_at_a_spike_and_standstill_for_the_refractory_period
     for name in names:
         np.testing.assert_array_equal(out[name][k : k + 16, 0], after[name])  # 3.75 ms are 15 steps
         assert out[name][k + 16, 0] != after[name]
+
+
+def test_propagators_are_their_integrals_on_both_sides_of_their_series():
+    x = np.array([-30.0, -0.7, -0.49, -0.011, -0.0099, -1e-5, 0.0, 1e-5, 0.0099, 0.011, 0.49, 0.7, 3.0])
+    with jax.enable_x64(True):
+        for function, power in ((relative_expm1, 0), (first_moment, 1)):
+            value, slope = jax.jit(jax.vmap(jax.value_and_grad(function)))(jnp.asarray(x))
+            for k, found in enumerate((value, slope)):
+                integrals = [quad(lambda u: u ** (power + k) * np.exp(z * u), 0, 1, epsabs=1e-14)[0] for z in x]  # noqa: B023
+                np.testing.assert_allclose(found, integrals, rtol=1e-9)
 
 
 def test_linear_neurons_integrate_decaying_and_rising_currents_exactly():
@@ -254,144 +278,7 @@ def test_regular_spiking_cells_adapt_and_fast_spiking_ones_fire_fast(drive_neuro
     assert len(fast) > 4 * len(regular)
 
 
-# --- Hodgkin-Huxley type ---------------------------------------------------------------------------------------------
-
-
-def naive_rates(kind, v):
-    """(alpha, beta) of m, h, n as the papers print them."""
-    if kind == "hodgkin_huxley":
-        return {
-            "m": (0.1 * (v + 40) / (1 - np.exp(-(v + 40) / 10)), 4 * np.exp(-(v + 65) / 18)),
-            "h": (0.07 * np.exp(-(v + 65) / 20), 1 / (np.exp(-(v + 35) / 10) + 1)),
-            "n": (0.01 * (v + 55) / (1 - np.exp(-(v + 55) / 10)), 0.125 * np.exp(-(v + 65) / 80)),
-        }
-    if kind == "traub_miles":
-        u = v + 63
-        return {
-            "m": (0.32 * (13 - u) / (np.exp((13 - u) / 4) - 1), 0.28 * (u - 40) / (np.exp((u - 40) / 5) - 1)),
-            "h": (0.128 * np.exp((17 - u) / 18), 4 / (1 + np.exp((40 - u) / 5))),
-            "n": (0.032 * (15 - u) / (np.exp((15 - u) / 5) - 1), 0.5 * np.exp((10 - u) / 40)),
-        }
-    return {
-        "h": (5 * 0.07 * np.exp(-(v + 58) / 20), 5 / (np.exp(-0.1 * (v + 28)) + 1)),
-        "n": (-5 * 0.01 * (v + 34) / (np.exp(-0.1 * (v + 34)) - 1), 5 * 0.125 * np.exp(-(v + 44) / 80)),
-    }
-
-
-@pytest.mark.parametrize("model", [HodgkinHuxley(), TraubMiles(), WangBuzsaki()], ids=lambda m: m.kind)
-def test_gates_open_and_close_at_the_rates_of_the_paper(model):
-    v = np.array([-100.0, -75.3, -65.0, -50.1, -33.3, 0.0, 41.7])
-    with jax.enable_x64(True):
-        p = {name: jnp.full(v.shape, value) for name, value in defaults(model).items()}
-        ours = jax.jit(model.rates)(p, jnp.asarray(v))
-    for gate, rates in naive_rates(model.kind, v).items():
-        np.testing.assert_allclose(ours[gate], rates, rtol=1e-9, err_msg=gate)
-
-
-def test_steady_states_of_the_squids_gates_at_rest():
-    with jax.enable_x64(True):
-        p = {name: jnp.full(1, value) for name, value in defaults(HodgkinHuxley).items()}
-        state = jax.jit(HodgkinHuxley().initial)(p)
-    # As NEST's `hh_psc_alpha` starts.
-    for gate, value in (("m", 0.05293248525724958), ("h", 0.5961207535084603), ("n", 0.3176769140606974)):
-        assert float(state[gate][0]) == pytest.approx(value, rel=1e-12)
-
-
-def test_linoid_is_finite_where_its_formula_is_not():
-    with jax.enable_x64(True):
-        x = jnp.array([-1e4, -800.0, -1e-9, 0.0, 1e-9, 3.0, 800.0, 1e4])
-        value, slope = jax.jit(jax.vmap(jax.value_and_grad(linoid)))(x)
-    np.testing.assert_allclose(value, [1e4, 800.0, 1.0, 1.0, 1.0, 3.0 / np.expm1(3.0), 0.0, 0.0], rtol=1e-8, atol=1e-12)
-    np.testing.assert_allclose(slope[jnp.array([0, 1, 3, 6])], [-1.0, -1.0, -0.5, 0.0], atol=1e-8)
-    single = jax.jit(jax.vmap(jax.grad(linoid)))(jnp.array([-200.0, 0.0, 200.0], jnp.float32))
-    assert np.isfinite(single).all()
-
-
-def squid_current(v):
-    """The ionic current at steady state, in pA."""
-    x = {gate: a / (a + b) for gate, (a, b) in naive_rates("hodgkin_huxley", v).items()}
-    sodium = 12000 * x["m"] ** 3 * x["h"] * (v - 50)
-    return sodium + 3600 * x["n"] ** 4 * (v + 77) + 30 * (v + 54.387)
-
-
-def test_squids_axon_rests_where_its_ionic_current_vanishes(drive_neurons):
-    rest = brentq(squid_current, -70.0, -60.0)
-    assert rest == pytest.approx(-65.0, abs=0.01)
-    out = drive_neurons(HodgkinHuxley(), constant([0.0], 150.0, 0.05), 0.05)
-    assert out["v_mV"][-1, 0] == pytest.approx(rest, abs=1e-5)
-
-
-def test_squids_axon_is_stable_below_and_fires_above_the_current_of_its_hopf_bifurcation():
-    """9.78 uA/cm^2 (Rinzel & Miller 1980): there the real part of an eigenvalue at the fixed point changes its sign."""
-    model, names, dt_ms = HodgkinHuxley(method="euler"), ("v_mV", "m", "h", "n"), 1e-3
-    with jax.enable_x64(True):
-        p = {name: jnp.full(1, value) for name, value in defaults(model).items()}
-
-        def slope(y, current):
-            state = {name: y[k : k + 1] for k, name in enumerate(names)} | {"refractory_steps": jnp.zeros(1, jnp.int32)}
-            state, _ = model.step(p, state, Drive(current), dt_ms, None)
-            return (jnp.concatenate([state[name] for name in names]) - y) / dt_ms
-
-        jacobian = jax.jit(jax.jacfwd(slope))
-        growth = []
-        for current in (970.0, 986.0):
-            v = brentq(lambda v: squid_current(v) - current, -65.0, -50.0)  # noqa: B023
-            gates = [a / (a + b) for a, b in naive_rates("hodgkin_huxley", v).values()]
-            eigenvalues = np.linalg.eigvals(np.asarray(jacobian(jnp.array([v, *gates]), jnp.full(1, current))))
-            growth.append(eigenvalues.real.max())
-    assert growth[0] < 0 < growth[1]
-
-
-def test_squids_axon_fires_at_68_hertz_under_10_microamperes(drive_neurons):
-    # Near 68 Hz for 10 uA/cm^2 at 6.3 degrees, and silent for 6 uA/cm^2 after at most a few spikes.
-    out = drive_neurons(HodgkinHuxley(), constant([1000.0, 600.0], 500.0, 0.025), 0.025)
-    intervals = np.diff(np.flatnonzero(out["spikes"][:, 0]))[5:] * 0.025
-    assert 1e3 / intervals.mean() == pytest.approx(68.5, abs=1.5)
-    assert out["spikes"][8000:, 1].sum() == 0
-
-
-def test_wang_buzsaki_neuron_fires_from_016_microamperes_on_at_any_low_rate(drive_neurons):
-    out = drive_neurons(WangBuzsaki(), constant([15.5, 16.5, 100.0], 1500.0, 0.05), 0.05)
-    counts = out["spikes"].sum(axis=0)
-    assert counts[0] == 0
-    assert 1 <= counts[1] < 15
-    assert counts[2] > 60
-
-
-def test_an_action_potential_is_one_spike_at_its_upward_crossing(drive_neurons):
-    out = drive_neurons(TraubMiles(), constant([500.0], 100.0, 0.05), 0.05)
-    v, spikes = out["v_mV"][:, 0], np.flatnonzero(out["spikes"][:, 0])
-    crossings = np.flatnonzero((v[1:] >= -20.0) & (v[:-1] < -20.0)) + 1
-    np.testing.assert_array_equal(spikes, crossings)
-    assert len(spikes) > 4
-    rare = drive_neurons(TraubMiles(), constant([500.0], 100.0, 0.05), 0.05, {"t_ref_ms": 20.0})
-    assert np.diff(np.flatnonzero(rare["spikes"][:, 0])).min() > 400
-
-
-# --- methods ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("method", "order"), [("exponential_euler", 1), ("euler", 1), ("exponential_midpoint", 2), ("rk4", 4)]
-)
-def test_methods_of_conductance_based_neurons_have_their_order(drive_neurons, method, order):
-    current, until = 150.0, 2.0  # a brief depolarisation, without a spike
-
-    def slopes(_, y):
-        rates = naive_rates("hodgkin_huxley", y[0])
-        gates = dict(zip("mhn", y[1:], strict=True))
-        ion = 12000 * gates["m"] ** 3 * gates["h"] * (y[0] - 50) + 3600 * gates["n"] ** 4 * (y[0] + 77)
-        dv = (-ion - 30 * (y[0] + 54.387) + current) / 100
-        return dv, *(a * (1 - gates[k]) - b * gates[k] for k, (a, b) in rates.items())
-
-    start = [-65.0, *(a / (a + b) for a, b in naive_rates("hodgkin_huxley", -65.0).values())]
-    exact = solve_ivp(slopes, (0, until), start, rtol=1e-12, atol=1e-12, method="DOP853").y[0, -1]
-    steps = (0.05, 0.025)
-    errors = [
-        abs(drive_neurons(HodgkinHuxley(method=method), constant([current], until, dt), dt)["v_mV"][-1, 0] - exact)
-        for dt in steps
-    ]
-    assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.25)
+# --- rate units -----------------------------------------------------------------------------------------------------
 
 
 def test_rate_unit_relaxes_exactly_to_the_function_of_its_input(drive_neurons):

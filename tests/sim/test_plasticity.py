@@ -166,9 +166,12 @@ def test_depression_without_facilitation_uses_the_same_fraction_at_every_spike()
 @pytest.mark.parametrize("kind", PLASTICITY_MODELS)
 def test_gradient_by_every_parameter_of_a_plasticity_is_that_of_finite_differences(kind):
     plasticity = PLASTICITY_MODELS[kind]()
-    changes = {"tsodyks_markram": {"tau_facil_ms": 40.0}, "stdp": {"mu": 0.5, "a_plus": 0.1, "a_minus": 0.08}}
-    changes["triplet_stdp"] = {"a2_plus": 0.02, "a3_plus": 0.05, "a2_minus": 0.03, "a3_minus": 0.04}
-    net = two_neurons(plasticity, weight=0.5, **({"w_max": 2.0} if "w_max" in plasticity.parameters else {}), **changes[kind])
+    changes = {
+        "tsodyks_markram": {"tau_facil_ms": 40.0},
+        "stdp": {"w_max": 2.0, "mu": 0.5, "a_plus": 0.1, "a_minus": 0.08},
+        "triplet_stdp": {"w_max": 2.0, "a2_plus": 0.02, "a3_plus": 0.05, "a2_minus": 0.03, "a3_minus": 0.04},
+    }
+    net = two_neurons(plasticity, weight=0.5, **changes[kind])
     inputs = np.zeros((120, 2))
     inputs[[10, 40, 70, 90], 0] = inputs[[25, 60, 75], 1] = 1e6
     weights = np.cos(np.arange(120) / 9.0) * (np.arange(120) > 76)

@@ -239,15 +239,15 @@ def four() -> Connectome:
         post=np.array([1, 2, 3, 2]),
         count=np.ones(4, np.int32),
         sign=np.ones(4, np.int8),
-        edge_columns=pa.table({"delay_ms": [0.75, 1.26, 0.01, 2.0]}),
+        edge_columns=pa.table({"delay_ms": [0.75, 1.2, 0.01, 2.0]}),
     )
 
 
 def test_delays_are_rounded_to_the_nearest_multiple_of_their_resolution_and_halves_to_the_even_one(four):
     assert delays_of(four, 1.2) == dict.fromkeys([(0, 1), (0, 2), (0, 3), (1, 2)], 1.2)
-    # 1.5 and 2.52 steps of 0.5 ms, 0.02 steps (a spike takes one at least), 4 steps.
-    assert delays_of(four, Delays("delay_ms", 0.5)) == {(0, 1): 1.0, (0, 2): 1.5, (0, 3): 0.5, (1, 2): 2.0}
-    # 50, 70, 1 and 50.. µm (from (30, 40) to (70, 0): 56.57) at 100 µm a ms.
+    # 1.5 and 2.4 steps of 0.5 ms, 0.02 steps (a spike takes one at least), 4 steps.
+    assert delays_of(four, Delays("delay_ms", 0.5)) == {(0, 1): 1.0, (0, 2): 1.0, (0, 3): 0.5, (1, 2): 2.0}
+    # 50, 70, 1 and 56.6 µm at 100 µm a ms.
     by_distance = Distance(100.0, ("x_um", "y_um"), resolution_ms=0.1)
     assert delays_of(four, by_distance) == {(0, 1): 0.5, (0, 2): 0.7, (0, 3): 0.1, (1, 2): 0.6}
 
@@ -291,7 +291,7 @@ def test_stimuli_that_are_no_list_of_stimuli_are_refused(net):
 
 def test_windows_that_hold_no_step_are_refused(net):
     for wrong in ({"stimuli": [Step(25, 1.0, 1.01, 1.04)]}, {"interventions": [Silence(25, 0.0, 0.04)]}):
-        with pytest.raises(SettingError, match="holds no step of dt_ms = 0.1"):
+        with pytest.raises(SettingError, match=r"holds no step of dt_ms = 0\.1"):
             simulate(net, duration_ms=2.0, dt_ms=0.1, **wrong)
 
 

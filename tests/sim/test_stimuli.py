@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
+from scipy import stats
 
 from connectofit.connectome.errors import SettingError
 from connectofit.sim import (
@@ -12,6 +13,7 @@ from connectofit.sim import (
     Clamp,
     Cut,
     OrnsteinUhlenbeck,
+    PoissonPulses,
     Ramp,
     Record,
     Series,
@@ -52,6 +54,28 @@ def test_given_spike_trains_act_in_the_step_that_their_time_falls_into():
     assert rows[2, 0] == 6.0  # two events in one step
     late = current(SpikeTrains("n0", [[0.3, 0.7, 3 * 0.1]], 1.0), 1, 10, 0.1)
     assert np.flatnonzero(late[:, 0]).tolist() == [3, 7]  # 3 * 0.1 is 0.30000000000000004
+
+
+@pytest.mark.parametrize("mean", [2e-4, 0.3, 4.0, 15.0, 40.0])
+def test_poisson_pulses_in_a_step_have_poissons_distribution(mean):
+    counts = current(PoissonPulses("n0", mean * 1e4, 0.1), 2_000, 100, 0.1).ravel()
+    expected = stats.poisson.pmf(np.arange(200), mean) * counts.size
+    common = expected > 10
+    found = np.bincount(np.rint(counts).astype(int), minlength=200)
+    np.testing.assert_allclose(counts, np.rint(counts))
+    chi_squared = ((found - expected)[common] ** 2 / expected[common]).sum()
+    assert stats.chi2.sf(chi_squared, common.sum()) > 1e-4
+    assert found[~common].sum() == pytest.approx(expected[~common].sum(), abs=4 * np.sqrt(10 * 10) + 10)
+
+
+def test_poisson_pulses_act_in_their_window_and_are_new_in_every_step():
+    rows = current(PoissonPulses("n0", 1e4, 1.0, 2.0, 6.0), 50, 100, 0.1)
+    assert not rows[:20].any()
+    assert not rows[60:].any()
+    inside = rows[20:60]
+    assert inside.any(axis=1).all()
+    assert len({row.tobytes() for row in inside}) == 40
+    np.testing.assert_array_equal(current(PoissonPulses("n0", 1e4, 1.0, 2.0, 6.0), 50, 30, 0.1, first=30), rows[30:60])
 
 
 def test_ornstein_uhlenbeck_noise_has_its_variance_and_correlation_from_its_first_step_on():

@@ -204,7 +204,7 @@ def test_every_edge_acts_after_its_own_delay():
     np.testing.assert_allclose(v - REST, np.sum(each, axis=0), atol=1e-11)
 
 
-@pytest.mark.parametrize("first", [1, 7, 8])
+@pytest.mark.parametrize("first", [1, pytest.param(7, marks=pytest.mark.slow), 8])
 def test_run_with_delays_of_edges_goes_on_from_any_state(first):
     net = network(Exponential(), [10.0, -20.0, 40.0], edge_delay_ms=[1.0, 3.5, 2.0])
     inputs = spikes_at([2, 5, 6], 30)
@@ -232,30 +232,41 @@ def test_graded_synapse_with_delays_of_edges_is_at_rest_when_its_neurons_are():
     assert v[4] > 0
 
 
-@pytest.mark.parametrize("kind", [k for k, model in SYNAPSE_MODELS.items() if model.spiking])
-def test_gradient_by_gain_and_every_parameter_is_that_of_finite_differences(kind):
+def test_gradient_by_gain_and_every_parameter_is_that_of_finite_differences():
+    """Of all synapses that carry spikes, each onto a population of its own."""
     rng = np.random.default_rng(0)
-    synapse = SYNAPSE_MODELS[kind]()
-    delays = [1.0, 2.0, 1.5, 4.0] if kind == "alpha_conductance" else None
-    net = network(synapse, rng.uniform(5, 30, 4), edge_delay_ms=delays)
-    inputs = spikes_at([0, 3, 8, 11], 60)
+    kinds = [kind for kind, model in SYNAPSE_MODELS.items() if model.spiking]
+    sender, sending = population("pre", 4, **SENDER)
+    populations, projections, params = [sender], [], {"pre": sending}
+    for kind in kinds:
+        delays = [1.0, 2.0, 1.5, 4.0] if kind == "alpha_conductance" else None
+        alone = network(SYNAPSE_MODELS[kind](), rng.uniform(5, 30, 4), edge_delay_ms=delays)
+        populations.append(replace(alone.populations[1], name=kind, ids=(kind,)))
+        projections.append(replace(alone.projections[0], name=f"syn_{kind}", post=kind))
+        params |= {kind: alone.params["post"], f"syn_{kind}": alone.params["syn"]}
+    net = Network(tuple(populations), tuple(projections), params)
+    inputs = {"pre": spikes_at([0, 3, 8, 11], 60)["pre"]}
     target = rng.normal(size=60)
 
     def loss(values):
-        _, out = rollout(net.with_params({"syn": values}), None, inputs, dt_ms=0.5, record=("v_mV",))
-        return jnp.sum(out["post"]["v_mV"][:, 0] * target)
+        _, out = rollout(net.with_params(values), None, inputs, dt_ms=0.5, record=("v_mV",))
+        each = {kind: jnp.sum(out[kind]["v_mV"][:, 0] * target) for kind in kinds}
+        return sum(each.values()), each
 
     with jax.enable_x64(True):
-        at = {name: jnp.asarray(value) + 0.1 for name, value in net.params["syn"].items()}
-        assert set(at) == {"log_gain", *synapse.parameters}
-        run = jax.jit(jax.value_and_grad(loss))
+        own = {kind: net.params[f"syn_{kind}"] for kind in kinds}
+        at = {f"syn_{k}": {name: jnp.asarray(value) + 0.1 for name, value in own[k].items()} for k in kinds}
+        run = jax.jit(jax.value_and_grad(loss, has_aux=True))
         found = run(at)[1]
-        for name, value in at.items():
-            step = 1e-5 * max(float(value[0]), 1.0)
-            up, down = (run({**at, name: value + s})[0] for s in (step, -step))
-            numeric = float(up - down) / (2 * step)
-            assert abs(numeric) > 1e-6
-            assert float(found[name][0]) == pytest.approx(numeric, rel=1e-6), name
+        for kind in kinds:
+            names = at[f"syn_{kind}"]
+            assert set(names) == {"log_gain", *SYNAPSE_MODELS[kind].parameters}
+            for name, value in names.items():
+                step = 1e-5 * max(float(value[0]), 1.0)
+                up, down = (run({**at, f"syn_{kind}": {**names, name: value + s}})[0][1][kind] for s in (step, -step))
+                numeric = float(up - down) / (2 * step)
+                assert abs(numeric) > 1e-6
+                assert float(found[f"syn_{kind}"][name][0]) == pytest.approx(numeric, rel=1e-6), (kind, name)
 
 
 def test_steady_potentials_of_two_membranes_with_a_gap_junction_are_those_of_the_circuit():

@@ -4,7 +4,9 @@ Every model runs under the five currents of `frozen_currents`, once at an amplit
 which it does not. Kept: the steps of the spikes of the first, and V of the second at the end of every 2 ms.
 
 Brian2 stamps a spike with the start of its step, and counts that step as part of the refractory period, so that its
-`refractory` is a step longer here than the t_ref it is compared with. Currents are held over their step.
+`refractory` is a step longer here than the t_ref it is compared with. Currents are held over their step. Izhikevich's
+neuron is the regular spiking cell: in the fast spiking one V's overshoot moves u so far that under a constant current
+a difference of 1e-13 in u decides the steps of spikes after some forty of them.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Reference statistics of NEST: ``python nest_networks.py NETWORK [SEED ...]`` with nest-simulator 3.10 puts those of coba,
-cuba, brunel or brunel_small into values/nest_networks.npz, of all seeds by default.
+"""Reference statistics of NEST: ``python nest_networks.py NETWORK [SEED ...]`` with nest-simulator 3.10 puts those of
+coba, cuba, brunel or brunel_small into values/nest_networks.npz, of all seeds by default.
 
 Every seed has random wiring and input of its own. Kept for each seed: the statistics of `network_statistics`, over the
 time after the start-up. COBA and CUBA are benchmarks 1 and 2 of Brette et al. 2007 (J Comput Neurosci 23:349); their
-neurons start at rest, and those of COBA receive Poisson spikes for the first 50 ms. The network of Brunel 2000 (J Comput
-Neurosci 8:183) has full size and goes through the four regimes of his figure 8 one after the other; the small one has a
-fifth of the neurons and inputs, each five times as strong.
+neurons start at rest, and those of COBA receive Poisson spikes for the first 50 ms. The network of Brunel 2000 (J
+Comput Neurosci 8:183) has full size; the small one has a fifth of the neurons and inputs, each input five times as
+strong. Both go through regimes of his figure 8 one after the other, the small one through all four.
 """
 
 from __future__ import annotations
@@ -25,12 +25,16 @@ SEEDS = {"coba": 10, "cuba": 10, "brunel": 5, "brunel_small": 10}
 # name: (start-up and measured time in ms), and for Brunel's before it (g, nu_ext / nu_thr)
 VOGELS_ABBOTT = {"coba": (300.0, 1000.0), "cuba": (300.0, 1000.0)}
 REGIMES = {
-    "brunel_sr": (3.0, 2.0, 200.0, 250.0),
     "brunel_si_fast": (6.0, 4.0, 300.0, 300.0),
     "brunel_ai": (5.0, 2.0, 300.0, 450.0),
     "brunel_si_slow": (4.5, 0.9, 300.0, 900.0),
 }
-SMALL = {"brunel_small": (5.0, 2.0, 200.0, 1000.0)}
+SMALL = {
+    "brunel_small_sr": (3.0, 2.0, 100.0, 200.0),
+    "brunel_small_si_fast": (6.0, 4.0, 300.0, 600.0),
+    "brunel_small_ai": (5.0, 2.0, 300.0, 900.0),
+    "brunel_small_si_slow": (4.5, 0.9, 300.0, 1200.0),
+}
 KICK_HZ = 100.0  # of the excitatory spikes that every neuron of COBA receives for 50 ms
 
 

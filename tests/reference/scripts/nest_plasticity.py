@@ -79,7 +79,8 @@ def long_term(synapse: dict, post: dict, pre_steps: np.ndarray, post_steps: np.n
     sender, receiver = parrot(pre_steps * DT_MS), parrot(post_steps * DT_MS - DELAY_MS)
     receiver.set(post)
     # Port 1 of a parrot does not pass spikes on.
-    nest.Connect(sender, receiver, syn_spec=synapse | {"synapse_model": "recorded", "delay": DELAY_MS, "receptor_type": 1})
+    synapse = synapse | {"synapse_model": "recorded", "delay": DELAY_MS, "receptor_type": 1}
+    nest.Connect(sender, receiver, syn_spec=synapse)
     nest.Simulate(DURATION_MS + 10.0)
     times, weights = recorder.events["times"], recorder.events["weights"]
     order = np.argsort(times)

@@ -21,7 +21,7 @@ def statistics(
     rate_Hz: spikes a neuron and second. cv: standard deviation over mean of a neuron's intervals, the mean over
     neurons with two intervals or more. fano: variance over mean of the population's count in bins of 1 ms, which
     is 1 for independent Poisson trains. frequency_Hz: the maximum of the count's power above 8 Hz, from Hann-windowed
-    halfway overlapping segments of 250 ms.
+    halfway overlapping segments of 250 ms (the whole where it is shorter).
     """
     first, last = round(start_ms / DT_MS), round(stop_ms / DT_MS)
     step = np.rint(np.asarray(times_ms) / DT_MS).astype(np.int64)
@@ -52,10 +52,11 @@ def irregularity(step: np.ndarray, neurons: np.ndarray, n_neurons: int) -> float
 
 def frequency_Hz(count: np.ndarray) -> float:
     """Where the power spectrum of the population's count has its maximum."""
-    starts = range(0, len(count) - SEGMENT + 1, SEGMENT // 2)
-    segments = np.stack([count[k : k + SEGMENT] for k in starts]).astype(float)
-    segments = (segments - segments.mean(axis=1, keepdims=True)) * np.hanning(SEGMENT)
+    size = min(SEGMENT, len(count))
+    starts = range(0, len(count) - size + 1, size // 2)
+    segments = np.stack([count[k : k + size] for k in starts]).astype(float)
+    segments = (segments - segments.mean(axis=1, keepdims=True)) * np.hanning(size)
     power = (np.abs(np.fft.rfft(segments, axis=1)) ** 2).mean(axis=0)
-    frequencies = np.fft.rfftfreq(SEGMENT, STEPS_PER_BIN * DT_MS * 1e-3)
+    frequencies = np.fft.rfftfreq(size, STEPS_PER_BIN * DT_MS * 1e-3)
     power[frequencies < 8.0] = 0.0
     return float(frequencies[np.argmax(power)])
