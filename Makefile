@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	$(BIN)/connectofit run worm --demo --out runs/demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
@@ -30,7 +30,7 @@ lint: $(VENV)/.installed
 # Types are checked on what a user installs: the package as pip lays it out.
 typecheck: $(VENV)/.installed
 	rm -rf build
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/typecheck .
+	CONNECTOFIT_NO_EXTENSION=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/typecheck .
 	cd build/typecheck && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml connectofit
 
 clean:

@@ -29,7 +29,6 @@ _FUNCTIONS = {
     "betweenness_centrality": _UNWEIGHTED,
     "bfs_edges": "Runs on columns without `sort_neighbors`.",
     "bfs_layers": "",
-    "bfs_predecessors": "Runs on columns without `sort_neighbors`.",
     "bfs_successors": "Runs on columns without `sort_neighbors`.",
     "bfs_tree": "Runs on columns without `sort_neighbors`.",
     "bidirectional_shortest_path": "",

@@ -25,11 +25,11 @@ from connectofit.sim.neurons import LIF, PoissonSource, SpikeSource
 from connectofit.sim.neurons.base import Drive, State, Values
 from connectofit.sim.neurons.linear import relative_expm1
 from connectofit.sim.rollout import NetworkState, dtype_of, neuron_values
-from connectofit.sim.synapses import Delta, Exponential
+from connectofit.sim.synapses import Delta, Exponential, Synapse
 from connectofit.sim.wires import Wire, make_wire
 
 _MOST_WIRES = 3  # exponential projections onto a population that one compiled loop takes
-_KINDS = {Delta: 0, Exponential: 1}
+_KINDS: dict[type[Synapse], int] = {Delta: 0, Exponential: 1}
 _SOURCES = (SpikeSource, PoissonSource)
 _SUFFIX = {"float32": "f32", "float64": "f64"}
 
@@ -193,7 +193,7 @@ def _source_spikes(
     """A source's state after some steps, and its spikes in each, from the numbers that `rollout` draws."""
     nothing = jnp.zeros(population.size, current.dtype)
 
-    def one(state: State, given: tuple[Array, Array]) -> tuple[State, Array | None]:
+    def one(state: State, given: tuple[Array, Array]) -> tuple[State, Any]:
         step, row = given
         noise = None
         if key is not None:

@@ -125,8 +125,8 @@ def degree_pearson_correlation_coefficient(
 ) -> float:
     """`networkx.degree_pearson_correlation_coefficient`."""
     ends = _degrees_at_ends(G, x, y, weight, nodes)
-    if not len(ends[0]):
-        raise Unsupported("a graph without edges")
+    if len(ends[0]) < 2:
+        raise Unsupported("a graph without two edges")
     from scipy.stats import pearsonr  # takes half a second to import
 
     return float(pearsonr(*ends)[0])

@@ -59,16 +59,6 @@ def bfs_tree(
 
 
 @implements
-def bfs_predecessors(
-    G: Any, source: Any, depth_limit: Any = None, sort_neighbors: Any = None
-) -> Iterator[tuple[Any, Any]]:
-    """`networkx.bfs_predecessors`."""
-    graph = columns_of(G)
-    found = _search(graph, source, depth_limit, sort_neighbors)
-    return ((child, parent) for parent, child in _edges(graph, found))
-
-
-@implements
 def bfs_successors(
     G: Any, source: Any, depth_limit: Any = None, sort_neighbors: Any = None
 ) -> Iterator[tuple[Any, list[Any]]]:

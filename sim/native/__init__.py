@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -32,7 +33,7 @@ def compiled_kernels() -> Kernels:
     if os.environ.get(SWITCH):
         return Kernels(False, f"the environment variable {SWITCH} switches compiled kernels off")
     try:
-        from connectofit.sim.native import compiled as library
+        library = importlib.import_module("connectofit.sim.native.compiled")
     except ImportError as error:
         return Kernels(
             False,
