@@ -15,6 +15,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pytest
+from measure import print_table
 
 from connectofit.connectome import Connectome
 from connectofit.connectome.networkx_graphs import to_networkx
@@ -29,14 +30,6 @@ def seconds(function: Callable[..., Any], *arguments: Any) -> float:
     start = time.perf_counter()
     function(*arguments)
     return time.perf_counter() - start
-
-
-def print_table(title: str, rows: Sequence[Sequence[object]]) -> None:
-    cells = [[f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    print(f"\n{title}")
-    for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def bytes_of(connectome: Connectome) -> dict[str, float]:
@@ -71,7 +64,7 @@ def test_an_edge_takes_at_most_forty_bytes(fly: Connectome, million: Connectome)
     found = bytes_of(fly)
     total = sum(found.values())
     rows = [*found.items(), ("all", total), ("NetworkX (a part of a million edges)", networkx_bytes(million))]
-    print_table(f"Bytes an edge ({fly.n_edges:,} edges)", rows)
+    print_table(f"Bytes an edge ({fly.n_edges:,} edges)", ["", "bytes"], rows)
     assert total <= MOST_BYTES_AN_EDGE
 
 
@@ -107,13 +100,13 @@ def test_parts_of_the_fly_take_at_most_a_second(fly: Connectome) -> None:
         ),
         "chemical view": (lambda: fly._of_kind("chemical"), lambda: edges[edges["kind"] == "chemical"]),
     }
-    rows: list[Sequence[object]] = [("seconds", "Connectome", "pandas", "times faster")]
+    rows: list[Sequence[object]] = []
     slow = []
     for name, (ours, theirs) in cases.items():
         first, pandas = seconds(ours), seconds(theirs)
         rows.append((name, first, pandas, pandas / first))
         slow += [name] if first > MOST_SECONDS else []
-    print_table(f"Parts of {fly.n_edges:,} edges", rows)
+    print_table(f"Parts of {fly.n_edges:,} edges", ["seconds", "Connectome", "pandas", "times faster"], rows)
     assert not slow
 
 
@@ -136,10 +129,10 @@ def test_looking_up_beside_networkx(fly: Connectome, million: Connectome) -> Non
         "g.nodes[u]": lambda g, pairs: [g.nodes[u] for u, _ in pairs],
         "dict(g[u]) with attributes": lambda g, pairs: [dict(g[u].items()) for u, _ in pairs[:500]],
     }
-    rows: list[Sequence[object]] = [("microseconds a call", "a million edges", "NetworkX, the same", "the fly")]
+    rows: list[Sequence[object]] = []
     for name, question in questions.items():
         calls = 500 if "attributes" in name else len(some)
         times = [seconds(question, *asked) for asked in ((million, some), (graph, some), (fly, of_fly))]
         assert question(million, some[:50]) == question(graph, some[:50])
         rows.append((name, *(1e6 * each / calls for each in times)))
-    print_table("Looking up", rows)
+    print_table("Looking up", ["microseconds a call", "a million edges", "NetworkX, the same", "the fly"], rows)
