@@ -88,12 +88,13 @@ class Collector:
         self._spikes: dict[str, list[tuple[np.ndarray, ...]]] = {}
 
     def add(self, out: Chunk, first: int) -> None:
-        """The next chunk, [time, neuron] or [trial, time, neuron] or pairs of spikes, whose first step is `first`."""
+        """The next chunk, whose first step is `first`: [time, neuron] or [trial, time, neuron], spikes also as
+        (trial, step, neuron)."""
         for name, variables in out.items():
             for variable, values in variables.items():
                 if isinstance(values, tuple):
-                    step, neuron = values
-                    self._spikes.setdefault(name, []).append((np.zeros_like(step), step + first, neuron))
+                    trial, step, neuron = values
+                    self._spikes.setdefault(name, []).append((trial, step + first, neuron))
                     continue
                 values = values if self._trials > 1 else values[None]
                 k = self._wanted.every.get(variable, 1)

@@ -125,7 +125,7 @@ def simulate(
         stimulus.check(_size(where), dt_ms)
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(trials))
     planned = plans(net, interventions, dt_ms)
-    is_fused = takes_fused(net, method, trials, planned, picks)
+    is_fused = takes_fused(net, method, planned, picks)
     kernel: Method = "auto" if method == "fused" else method
     run = _Run(net, dt_ms, kernel, trials, dtype, keys, placed, planned, {})
     state = _start(run, state)
@@ -145,7 +145,7 @@ def simulate(
             now = with_cuts(whole, run.plans, first + begin)
             before = state
             if is_fused:
-                state, out, finite = fused_chunk(now, state, arguments, picks, dt_ms, size, dtype)
+                state, out, finite = fused_chunk(now, state, arguments, picks, dt_ms, size, dtype, trials)
             else:
                 state, out, finite = _chunk(now, state, *arguments, picks, **_settings(run, picks, size))
             if not bool(finite):

@@ -13,7 +13,7 @@ from functools import cache
 import jax
 
 NAMES = tuple(
-    f"connectofit_{kernel}_{dtype}" for kernel in ("push", "pull", "outer", "lif") for dtype in ("f32", "f64")
+    f"connectofit_{kernel}_{dtype}" for kernel in ("push", "pull", "outer", "spiking") for dtype in ("f32", "f64")
 )
 SWITCH = "CONNECTOFIT_NO_NATIVE"
 """The environment variable that switches the compiled kernels off, if it is set to anything."""

@@ -1,21 +1,37 @@
-// Many steps of a network of leaky integrate-and-fire neurons in one call, without gradients.
+// Many steps of a network of integrate-and-fire neurons in one call, without gradients.
 //
-// The equations are those of sim/neurons/lif.py with the synapses of sim/synapses/current.py (exponential) and delta.py;
-// sim/fused.py works out the coefficients and says which networks qualify. For every step of dt
+// sim/fused.py works out the coefficients and says which networks qualify; the equations are those of
+// sim/neurons/lif.py and sim/neurons/glif.py with the synapses of sim/synapses (exponential currents, exponential
+// conductances, delta). For every step of dt
 //
-//   V'   = base + (V - base) decay + sum_s gain_s y_s + jumps      reset while the neuron rests
-//   spike where V' >= theta, then V' = reset, for `period` steps
+//   currents:      V' = base + (V - base) decay + sum_s gain_s y_s + jumps
+//   conductances:  leak = 1 + sum_s gain_s y_s,  inf = (base + sum_s pull_s y_s) / leak
+//                  V' = inf + (V - inf) exp(rate leak) + jumps
+//   V = reset while the neuron rests; spike where V' >= theta, then V' = reset, for `period` steps
 //   y_s' = y_s fade_s + arriving_s                                 0 while it rests, where spikes clear the synapses
 //
+// and of the generalised ones as `step_generalised` has it.
+//
 // Time runs in blocks of the shortest delay. Within a block nothing that is sent can arrive, so that neurons are
-// independent of each other: a tile of them takes all steps of the block while its state is in the first cache. Then the
-// spikes of the block are delivered to the rows of the delay lines that will be read at their arrival.
+// independent of each other: a few vectors of them take all steps of the block while their state is in registers. Then
+// the spikes of the block are delivered to the rows of the delay lines that will be read at their arrival. Lines lie in
+// chunks of neurons, [chunk, row, neuron of the chunk]; a row of a chunk to which nothing has come is not read.
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <string>
 #include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
 
 #include "simd.h"
 #include "xla/ffi/api/ffi.h"
@@ -24,198 +40,241 @@ namespace ffi = xla::ffi;
 
 namespace {
 
-constexpr int64_t kTile = 512;      // neurons: a dozen arrays of this length fit a first cache of 48 kB
-constexpr int kMostFused = 3;        // exponential wires onto a population that one loop takes
-enum WireKind { kDelta = 0, kExponential = 1 };
+constexpr int64_t kChunk = 64;
+constexpr int64_t kInRegisters = 2;  // exponential wires onto a population whose state stays in registers
+enum PopulationKind { kSource = 0, kLeaky = 1, kGeneralised = 2 };
+enum WireKind { kDelta = 0, kCurrent = 1, kConductance = 2 };
+
+// An array of zeros that begins at a cache line, in large pages where it is large.
+template <typename T>
+class Array {
+ public:
+  Array() = default;
+  explicit Array(int64_t n) {
+    constexpr size_t kLine = 64, kPage = size_t{1} << 21;
+    const size_t bytes = sizeof(T) * static_cast<size_t>(n);
+    const size_t border = bytes >= 2 * kPage ? kPage : kLine;
+    raw_.reset(new char[bytes + border]);
+    const size_t over = reinterpret_cast<uintptr_t>(raw_.get()) % border;
+    data_ = reinterpret_cast<T*>(raw_.get() + (border - over));
+#if defined(__linux__)
+    if (border == kPage) madvise(data_, bytes / kPage * kPage, MADV_HUGEPAGE);
+#endif
+    std::memset(static_cast<void*>(data_), 0, bytes);
+  }
+  T* get() const { return data_; }
+  T& operator[](int64_t i) const { return data_[i]; }
+
+ private:
+  std::unique_ptr<char[]> raw_;
+  T* data_ = nullptr;
+};
 
 template <typename T>
 struct Wire {
-  int64_t pre, post, delay;
+  int64_t pre, post;
   WireKind kind;
-  bool clears;
-  const T *gain, *fade, *weight;
+  int64_t delay, rows;  // the shortest in steps, and how many rows the line has: the longest
+  // gain, fade, pull: padded to whole chunks of postsynaptic neurons.
+  Array<T> gain, fade, pull, y, line;
+  Array<uint8_t> touched, whole;  // what has come something: [chunk, row], and rows all of whose chunks may have
   const int32_t *indptr, *target;
-  T *y, *line;     // state, and the delay line [delay, neurons]
-  int64_t head;    // the row of the line that is read next
-  int64_t n_post;
+  const T* weight;
+  T scale;
+  const void* later;  // how much longer than the shortest delay that of each edge is; none if it is the same for all
+  int64_t later_bytes;
+  int64_t head = 0;  // the row that is read next
+  std::vector<int64_t> row;  // that each step of the block reads
+  int64_t n_post, n_chunks;
 
-  T* row(int64_t steps_on) const { return line + (head + steps_on) % delay * n_post; }
+  T* part(int64_t chunk, int64_t row) const { return line.get() + (chunk * rows + row) * kChunk; }
+  bool has(int64_t chunk, int64_t row) const { return (touched[chunk * rows + row] | whole[row]) != 0; }
+  void taken(int64_t chunk, int64_t row) const { touched[chunk * rows + row] = 0; }
+};
+
+// What a spike of a generalised neuron does, and how its variables move: sim/fused.py names and computes them.
+enum Coefficient {
+  kDecay, kThreshold, kResetOffset, kResetFraction, kResetSource,
+  kThetaFade, kThetaKept, kThetaAdd,
+  kPulledFade, kPulledSettled, kPulledMoving, kPulledOrigin,
+  kFirstGain, kFirstFade, kFirstKept, kFirstAdd, kFirstMean,
+  kSecondGain, kSecondFade, kSecondKept, kSecondAdd, kSecondMean,
+  kCoefficients
 };
 
 template <typename T>
 struct Population {
-  int64_t n;
-  // A source: given spikes, [steps, n], and nothing else.
-  const T* given;
-  T *v, *base;
-  int32_t* rest;
-  const T *held_base, *decay, *theta, *reset, *alive;
-  const int32_t* period;
+  using I = Signed<T>;
+
+  PopulationKind kind;
+  int64_t n, n_chunks;
+  const T* given;  // a source's spikes, [steps, n], and nothing else
+  const T *held_base, *alive;
   const int32_t* driven;  // neurons, ascending, whose base moves in time by `drive` [steps, n_driven]
   const T* drive;
   int64_t n_driven;
   const int32_t* shown;  // neurons, ascending, whose V is recorded, into `trace` [steps, n_shown]
   T* trace;
   int64_t n_shown;
-  bool same;       // all neurons have the same parameters
+  // Padded to whole chunks by repeating the last neuron.
+  Array<T> v, base, decay, theta, reset;
+  Array<I> rest, period;
+  Array<T> theta_spike, theta_voltage, first, second;  // of generalised neurons
+  Array<T> coefficients[kCoefficients];
+  Array<uint8_t> special;  // chunks with neurons that are driven, shown or dead
+  bool same;               // all neurons have the same parameters
+  bool conductances, clears;
+  bool pulls;              // wires have a `pull`: conductances, or currents onto generalised neurons
   int32_t *counts, *ids;  // spikes of each step, and who, as far as there is room
   int64_t room, total;
-  std::vector<Wire<T>*> exponential, delta, out;
+  std::vector<Wire<T>*> onto, jumps, out;  // onto: all but the delta wires
   std::vector<std::vector<int32_t>> fired;  // of each step of the block
 };
 
-// One step of the neurons [0, n) of a tile. C: how many exponential wires there are. kSame: all neurons have the same
-// parameters, which are then read once. Returns whether any neuron fired.
-template <typename T, int C, bool kJumps, bool kMasked, bool kSame>
-INLINE bool step_tile(int64_t n, T* v, int32_t* rest, const T* base, const T* decay, const T* theta, const T* reset,
-                      const int32_t* period, const T* alive, const T* jump, T* const* y, T* const* line,
-                      const T* const* gain, const T* const* fade, const T* kept, int32_t* fired) {
-  const T decay_0 = decay[0], theta_0 = theta[0], reset_0 = reset[0];
-  const int32_t period_0 = period[0];
-  T gain_0[C + 1], fade_0[C + 1];
-  for (int c = 0; c < C; ++c) gain_0[c] = gain[c][0], fade_0[c] = fade[c][0];
-  int32_t any = 0;
-  _Pragma("omp simd reduction(| : any)")
-  for (int64_t i = 0; i < n; ++i) {
-    // All is read before any choice, so that the choices become masks.
-    const T b = base[i], to = kSame ? reset_0 : reset[i], limit = kSame ? theta_0 : theta[i];
-    const int32_t left = rest[i], pause = kSame ? period_0 : period[i];
-    T u = b + (v[i] - b) * (kSame ? decay_0 : decay[i]);
-    for (int c = 0; c < C; ++c) u += (kSame ? gain_0[c] : gain[c][i]) * y[c][i];
-    if (kJumps) u += jump[i];
-    const int32_t resting = left > 0, over = u >= limit;
-    const int32_t held = resting | over, spike = over & ~resting;
-    v[i] = held ? to : u;
-    rest[i] = std::max(left - 1, 0) + (-spike & pause);  // who spikes had nothing left
-    for (int c = 0; c < C; ++c) {
-      const T arriving = kMasked ? line[c][i] * alive[i] : line[c][i];
-      const T next = y[c][i] * (kSame ? fade_0[c] : fade[c][i]) + arriving;
-      y[c][i] = held ? next * kept[c] : next;
-      line[c][i] = 0;
-    }
-    fired[i] = spike;
-    any |= spike;
-  }
-  return any != 0;
-}
-
-template <typename T, int C, bool kJumps, bool kMasked, bool kSame>
-INLINE void run_tile(Population<T>& p, int64_t first, int64_t last, int64_t step, int64_t length) {
-  T* y[C + 1];
-  T* line[C + 1];
-  const T *gain[C + 1], *fade[C + 1];
-  T kept[C + 1];
-  alignas(64) T jump[kTile];
-  alignas(64) int32_t fired[kTile];
-  const int64_t n = last - first;
-  const int32_t* driven = std::lower_bound(p.driven, p.driven + p.n_driven, static_cast<int32_t>(first));
-  const int32_t* driven_end = std::lower_bound(driven, p.driven + p.n_driven, static_cast<int32_t>(last));
-  const int32_t* shown = std::lower_bound(p.shown, p.shown + p.n_shown, static_cast<int32_t>(first));
-  const int32_t* shown_end = std::lower_bound(shown, p.shown + p.n_shown, static_cast<int32_t>(last));
-  for (int64_t q = 0; q < length; ++q) {
-    for (const int32_t* d = driven; d < driven_end; ++d)
-      p.base[*d] = p.held_base[*d] + p.drive[(step + q) * p.n_driven + (d - p.driven)];
-    for (int c = 0; c < C; ++c) {
-      const Wire<T>& w = *p.exponential[c];
-      y[c] = w.y + first;
-      line[c] = w.row(q) + first;
-      gain[c] = w.gain + first;
-      fade[c] = w.fade + first;
-      kept[c] = w.clears ? 0 : 1;
-    }
-    if (kJumps) {
-      std::memset(jump, 0, sizeof(T) * n);
-      for (const Wire<T>* w : p.delta) {
-        T* row = w->row(q) + first;
-        for (int64_t i = 0; i < n; ++i) {
-          jump[i] += kMasked ? row[i] * p.alive[first + i] : row[i];
-          row[i] = 0;
-        }
-      }
-    }
-    const bool any = step_tile<T, C, kJumps, kMasked, kSame>(
-        n, p.v + first, p.rest + first, p.base + first, p.decay + first, p.theta + first, p.reset + first,
-        p.period + first, kMasked ? p.alive + first : nullptr, jump, y, line, gain, fade, kept, fired);
-    for (const int32_t* s = shown; s < shown_end; ++s) p.trace[(step + q) * p.n_shown + (s - p.shown)] = p.v[*s];
-    if (!any) continue;
-    for (int64_t i = 0; i < n; ++i)
-      if (fired[i] && (!kMasked || p.alive[first + i] > 0)) p.fired[q].push_back(static_cast<int32_t>(first + i));
-  }
-}
-
+// What exp(x) needs of a type: its range, the number that shifts a whole number into the last bits, and log 2 in two
+// parts, the first of which has few enough digits that products with whole numbers are exact.
 template <typename T>
-using TileRunner = void (*)(Population<T>&, int64_t, int64_t, int64_t, int64_t);
+struct ExpOf;
+template <>
+struct ExpOf<float> {
+  static constexpr float kLowest = -87.3f, kHighest = 88.3f, kShift = 12582912.0f;  // 1.5 * 2^23
+  static constexpr float kLog2High = 0.693359375f, kLog2Low = -2.12194440e-4f;
+  static constexpr int kMantissa = 23, kDegree = 7;
+};
+template <>
+struct ExpOf<double> {
+  static constexpr double kLowest = -708.3, kHighest = 709.4, kShift = 6755399441055744.0;  // 1.5 * 2^52
+  static constexpr double kLog2High = 6.93145751953125e-1, kLog2Low = 1.42860682030941723212e-6;
+  static constexpr int kMantissa = 52, kDegree = 13;
+};
 
-// Every number of exponential wires, with and without jumps and masks and one set of parameters, for each type and
-// level of the processor.
-#define RUNNER(LEVEL, TARGET, T, C, J, M, S)                                                                    \
-  TARGET void run_tile_##T##_##C##J##M##S##_##LEVEL(Population<T>& p, int64_t first, int64_t last, int64_t step, \
-                                                    int64_t length) {                                           \
-    run_tile<T, C, J, M, S>(p, first, last, step, length);                                                      \
+#if defined(__GNUC__)
+#define VECTOR_OF(T, bytes) T __attribute__((vector_size(bytes)))
+#else
+#define VECTOR_OF(T, bytes) T
+#endif
+
+#define LEVEL level_base
+#define TARGET
+#define VECTOR_BYTES 16
+#include "neurons.inc"
+#if defined(__x86_64__) && defined(__GNUC__)
+#undef LEVEL
+#undef TARGET
+#undef VECTOR_BYTES
+#define LEVEL level_avx2
+#define TARGET AVX2
+#define VECTOR_BYTES 32
+#include "neurons.inc"
+#undef LEVEL
+#undef TARGET
+#undef VECTOR_BYTES
+#define LEVEL level_avx512
+#define TARGET AVX512
+#define VECTOR_BYTES 64
+#include "neurons.inc"
+#endif
+
+// All kinds of neurons and numbers of wires, with one set of parameters and with many, for each type and level.
+template <typename T>
+using Runner = void (*)(Population<T>&, int64_t, int64_t);
+#define RUNNER(LEVEL, TARGET, T, NAME, WIRES, OPEN, SAME)                             \
+  TARGET void NAME##_##T##_##LEVEL(Population<T>& p, int64_t step, int64_t length) { \
+    level_##LEVEL::run_chunks<T, WIRES, OPEN, SAME>(p, step, length);                \
   }
-#define RUNNERS_OF(T, C)                 \
-  FOR_EACH_LEVEL(RUNNER, T, C, 0, 0, 0)  \
-  FOR_EACH_LEVEL(RUNNER, T, C, 0, 0, 1)  \
-  FOR_EACH_LEVEL(RUNNER, T, C, 0, 1, 0)  \
-  FOR_EACH_LEVEL(RUNNER, T, C, 0, 1, 1)  \
-  FOR_EACH_LEVEL(RUNNER, T, C, 1, 0, 0)  \
-  FOR_EACH_LEVEL(RUNNER, T, C, 1, 0, 1)  \
-  FOR_EACH_LEVEL(RUNNER, T, C, 1, 1, 0)  \
-  FOR_EACH_LEVEL(RUNNER, T, C, 1, 1, 1)  \
-  const TileRunner<T> kRunners_##T##_##C[2][2][2][3] = {                                       \
-      {{LEVELS(run_tile_##T##_##C##000), LEVELS(run_tile_##T##_##C##001)},                     \
-       {LEVELS(run_tile_##T##_##C##010), LEVELS(run_tile_##T##_##C##011)}},                    \
-      {{LEVELS(run_tile_##T##_##C##100), LEVELS(run_tile_##T##_##C##101)},                     \
-       {LEVELS(run_tile_##T##_##C##110), LEVELS(run_tile_##T##_##C##111)}}};
-#define RUNNERS(T)                                                                                       \
-  RUNNERS_OF(T, 0)                                                                                       \
-  RUNNERS_OF(T, 1)                                                                                       \
-  RUNNERS_OF(T, 2)                                                                                       \
-  RUNNERS_OF(T, 3)                                                                                       \
-  TileRunner<T> runner(const Population<T>& p) {                                                         \
-    const size_t c = p.exponential.size();                                                               \
-    const auto* all = c == 0 ? kRunners_##T##_0 : c == 1 ? kRunners_##T##_1 : c == 2 ? kRunners_##T##_2  \
-                                                                                     : kRunners_##T##_3; \
-    return all[!p.delta.empty()][p.alive != nullptr][p.same][level()];                                   \
+#define RUNNERS(T)                                                              \
+  FOR_EACH_LEVEL(RUNNER, T, generalised, -1, false, false)                      \
+  FOR_EACH_LEVEL(RUNNER, T, current_0_many, 0, false, false)                    \
+  FOR_EACH_LEVEL(RUNNER, T, current_0_same, 0, false, true)                     \
+  FOR_EACH_LEVEL(RUNNER, T, current_1_many, 1, false, false)                    \
+  FOR_EACH_LEVEL(RUNNER, T, current_1_same, 1, false, true)                     \
+  FOR_EACH_LEVEL(RUNNER, T, current_2_many, 2, false, false)                    \
+  FOR_EACH_LEVEL(RUNNER, T, current_2_same, 2, false, true)                     \
+  FOR_EACH_LEVEL(RUNNER, T, open_1_many, 1, true, false)                        \
+  FOR_EACH_LEVEL(RUNNER, T, open_1_same, 1, true, true)                         \
+  FOR_EACH_LEVEL(RUNNER, T, open_2_many, 2, true, false)                        \
+  FOR_EACH_LEVEL(RUNNER, T, open_2_same, 2, true, true)                         \
+  Runner<T> runner(const Population<T>& p) {                                    \
+    static constexpr Runner<T> kGeneralisedRunner[] = LEVELS(generalised_##T);  \
+    static constexpr Runner<T> kRunners[5][2][sizeof(kGeneralisedRunner) / sizeof(Runner<T>)] = { \
+        {LEVELS(current_0_many_##T), LEVELS(current_0_same_##T)},               \
+        {LEVELS(current_1_many_##T), LEVELS(current_1_same_##T)},               \
+        {LEVELS(current_2_many_##T), LEVELS(current_2_same_##T)},               \
+        {LEVELS(open_1_many_##T), LEVELS(open_1_same_##T)},                     \
+        {LEVELS(open_2_many_##T), LEVELS(open_2_same_##T)}};                    \
+    if (p.kind == kGeneralised) return kGeneralisedRunner[level()];             \
+    const auto wires = std::min(static_cast<int64_t>(p.onto.size()), kInRegisters); \
+    return kRunners[p.conductances ? wires + 2 : wires][p.same][level()];       \
   }
 RUNNERS(float)
 RUNNERS(double)
 
-template <typename T>
-void deliver(Population<T>& p, int64_t length) {
-  for (Wire<T>* w : p.out)
-    for (int64_t q = 0; q < length; ++q) {
-      // A spike of step q arrives a delay later, in the row that step q has just read.
-      T* row = w->row(q);
-      const std::vector<int32_t>& ids = p.fired[q];
-      for (size_t a = 0; a < ids.size(); ++a) {
-        if (a + 2 < ids.size()) {
-          const int64_t next = w->indptr[ids[a + 2]];
-          for (int64_t l = 0; l < 4; ++l) {
-            PREFETCH(w->target + next + 16 * l);
-            PREFETCH(w->weight + next + 16 * l);
-          }
-        }
-        const int64_t stop = w->indptr[ids[a] + 1];
-        for (int64_t e = w->indptr[ids[a]]; e < stop; ++e) row[w->target[e]] += w->weight[e];
+// Add the spikes of neurons to the rows where they arrive. Later: the type of `Wire::later`, or void.
+template <typename T, typename Later, bool kMark>
+void deliver(Wire<T>& w, const std::vector<int32_t>& ids, int64_t q) {
+  constexpr bool kEach = !std::is_same_v<Later, void>;
+  const uint64_t rows = w.rows, chunk_size = rows * kChunk;
+  const uint64_t fixed = (w.head + q + w.delay) % rows;
+  T* const line = w.line.get();
+  uint8_t* const touched = w.touched.get();
+  for (size_t a = 0; a < ids.size(); ++a) {
+    if (a + 2 < ids.size()) {
+      const int64_t next = w.indptr[ids[a + 2]];
+      for (int64_t l = 0; l < 4; ++l) {
+        PREFETCH(w.target + next + 16 * l);
+        PREFETCH(w.weight + next + 16 * l);
       }
     }
+    const int64_t stop = w.indptr[ids[a] + 1];
+    for (int64_t e = w.indptr[ids[a]]; e < stop; ++e) {
+      const auto target = static_cast<uint64_t>(w.target[e]), chunk = target / kChunk;
+      uint64_t row = fixed;
+      if constexpr (kEach) {
+        row += static_cast<const Later*>(w.later)[e];
+        row = row >= rows ? row - rows : row;  // no edge's delay is longer than there are rows
+      }
+      line[chunk * chunk_size + row * kChunk + target % kChunk] += w.weight[e] * w.scale;
+      if constexpr (kMark) touched[chunk * rows + row] = 1;
+    }
+  }
+}
+
+template <typename T>
+void deliver(Wire<T>& w, const std::vector<int32_t>& ids, int64_t q) {
+  int64_t events = 0;
+  for (const int32_t i : ids) events += w.indptr[i + 1] - w.indptr[i];
+  if (events == 0) return;
+  // Where about every chunk gets something, whole rows are marked rather than chunks.
+  const bool mark = events < w.n_chunks * (w.later == nullptr ? 1 : w.rows - w.delay + 1);
+  if (!mark)
+    for (int64_t later = 0; later <= (w.later == nullptr ? 0 : w.rows - w.delay); ++later)
+      w.whole[(w.head + q + w.delay + later) % w.rows] = 1;
+  const auto go = [&](auto* type) {
+    using Later = std::remove_pointer_t<decltype(type)>;
+    mark ? deliver<T, Later, true>(w, ids, q) : deliver<T, Later, false>(w, ids, q);
+  };
+  if (w.later == nullptr)
+    go(static_cast<void*>(nullptr));
+  else if (w.later_bytes == 1)
+    go(static_cast<uint8_t*>(nullptr));
+  else
+    go(static_cast<uint16_t*>(nullptr));
 }
 
 template <typename T>
 void run(std::vector<Population<T>>& populations, std::vector<Wire<T>>& wires, int64_t n_steps, int64_t block) {
   for (int64_t step = 0; step < n_steps; step += block) {
     const int64_t length = std::min(block, n_steps - step);
+    for (Wire<T>& w : wires)
+      for (int64_t q = 0; q < length; ++q) w.row[q] = (w.head + q) % w.rows;
     for (Population<T>& p : populations) {
       for (int64_t q = 0; q < length; ++q) p.fired[q].clear();
-      if (p.given != nullptr) {
+      if (p.kind == kSource) {
         for (int64_t q = 0; q < length; ++q)
           for (int64_t i = 0; i < p.n; ++i)
             if (p.given[(step + q) * p.n + i] != 0) p.fired[q].push_back(static_cast<int32_t>(i));
       } else {
-        const TileRunner<T> tile = runner(p);
-        for (int64_t first = 0; first < p.n; first += kTile)
-          tile(p, first, std::min(first + kTile, p.n), step, length);
+        runner(p)(p, step, length);
       }
       for (int64_t q = 0; q < length; ++q) {
         p.counts[step + q] = static_cast<int32_t>(p.fired[q].size());
@@ -225,8 +284,11 @@ void run(std::vector<Population<T>>& populations, std::vector<Wire<T>>& wires, i
         }
       }
     }
-    for (Population<T>& p : populations) deliver(p, length);
-    for (Wire<T>& w : wires) w.head = (w.head + length) % w.delay;
+    for (Wire<T>& w : wires) {
+      for (int64_t q = 0; q < length; ++q) w.whole[w.row[q]] = 0;
+      for (int64_t q = 0; q < length; ++q) deliver(w, populations[w.pre].fired[q], q);
+      w.head = (w.head + length) % w.rows;
+    }
   }
 }
 
@@ -254,59 +316,149 @@ class Take {
   size_t at_ = 0;
 };
 
-template <typename T>
-T* copied(const ffi::AnyBuffer& from, T* to) {
-  if (from.untyped_data() != to) std::memcpy(to, from.untyped_data(), from.size_bytes());
+// A copy that is as long as whole chunks, beyond n of the last value.
+template <typename T, typename S>
+Array<T> padded(const S* from, int64_t n) {
+  const int64_t whole = (n + kChunk - 1) / kChunk * kChunk;
+  Array<T> to(whole);
+  for (int64_t i = 0; i < whole; ++i) to[i] = static_cast<T>(from[std::min(i, n - 1)]);
   return to;
 }
 
-template <typename T>
-bool one_value(const T* values, int64_t n) {
-  return std::all_of(values, values + n, [&](T value) { return value == values[0]; });
+// The first n of a padded array, where they are wanted.
+template <typename T, typename S>
+void give(const Array<S>& from, const ffi::AnyBuffer& to, int64_t n) {
+  if (static_cast<int64_t>(to.element_count()) != n) return;
+  T* out = reinterpret_cast<T*>(to.untyped_data());
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(from[i]);
 }
 
-// plan: steps, steps of a block, populations, wires; of every population whether it is a source, its size, and how many
-// neurons are driven, shown and masked; of every wire pre, post, delay, kind and whether spikes clear it.
 template <typename T>
-ffi::Error lif(ffi::Span<const int64_t> plan, ffi::RemainingArgs args, ffi::RemainingRets rets) {
+bool one_value(const Array<T>& values, int64_t n) {
+  return std::all_of(values.get(), values.get() + n, [&](T value) { return value == values[0]; });
+}
+
+template <typename T>
+void take_population(Population<T>& p, const int64_t*& at, Take<ffi::RemainingArgs>& in) {
+  p.kind = static_cast<PopulationKind>(*at++);
+  p.n = *at++;
+  p.n_driven = *at++;
+  p.n_shown = *at++;
+  const bool masked = *at++ != 0;
+  p.clears = *at++ != 0;
+  p.n_chunks = (p.n + kChunk - 1) / kChunk;
+  p.total = 0;
+  p.conductances = false;
+  p.pulls = p.kind == kGeneralised;
+  if (p.kind == kSource) {
+    p.given = in.data<T>();
+    return;
+  }
+  const int64_t n = p.n;
+  p.v = padded<T>(in.data<T>(), n);
+  p.rest = padded<Signed<T>>(in.data<int32_t>(), n);
+  p.held_base = in.data<T>();
+  p.base = padded<T>(p.held_base, n);
+  p.period = padded<Signed<T>>(in.data<int32_t>(), n);
+  p.driven = in.data<int32_t>();
+  p.drive = in.data<T>();
+  p.shown = in.data<int32_t>();
+  const T* alive = in.data<T>();
+  p.alive = masked ? alive : nullptr;
+  if (p.kind == kGeneralised) {
+    for (Array<T>* state : {&p.theta_spike, &p.theta_voltage, &p.first, &p.second}) {
+      const ffi::AnyBuffer given = in.next();  // empty where the level does not have it
+      const T* values = reinterpret_cast<const T*>(given.untyped_data());
+      *state = given.element_count() ? padded<T>(values, n) : Array<T>(p.n_chunks * kChunk);
+    }
+    const T* all = in.data<T>();
+    for (int64_t k = 0; k < kCoefficients; ++k) p.coefficients[k] = padded<T>(all + k * n, n);
+  } else {
+    p.decay = padded<T>(in.data<T>(), n);
+    p.theta = padded<T>(in.data<T>(), n);
+    p.reset = padded<T>(in.data<T>(), n);
+  }
+  p.special = Array<uint8_t>(p.n_chunks);
+  for (int64_t k = 0; k < p.n_driven; ++k) p.special[p.driven[k] / kChunk] = 1;
+  for (int64_t k = 0; k < p.n_shown; ++k) p.special[p.shown[k] / kChunk] = 1;
+  for (int64_t i = 0; masked && i < n; ++i)
+    if (alive[i] <= 0) p.special[i / kChunk] = 1;
+}
+
+template <typename T>
+void take_wire(Wire<T>& w, const int64_t*& at, std::vector<Population<T>>& populations, Take<ffi::RemainingArgs>& in) {
+  w.pre = *at++;
+  w.post = *at++;
+  w.delay = *at++;
+  w.rows = *at++;
+  w.kind = static_cast<WireKind>(*at++);
+  w.later_bytes = *at++;
+  w.n_post = populations[w.post].n;
+  w.n_chunks = populations[w.post].n_chunks;
+  const ffi::AnyBuffer y = in.next();
+  const T* under_way = in.data<T>();
+  const ffi::AnyBuffer gain = in.next(), fade = in.next(), pull = in.next();
+  for (const auto& [to, from] : {std::pair{&w.y, y}, {&w.gain, gain}, {&w.fade, fade}, {&w.pull, pull}})
+    if (from.element_count()) *to = padded<T>(reinterpret_cast<const T*>(from.untyped_data()), w.n_post);
+  w.indptr = in.data<int32_t>();
+  w.target = in.data<int32_t>();
+  w.weight = in.data<T>();
+  w.scale = *in.data<T>();
+  const void* later = in.next().untyped_data();
+  w.later = w.later_bytes ? later : nullptr;
+  w.line = Array<T>(w.n_chunks * w.rows * kChunk);
+  w.touched = Array<uint8_t>(w.n_chunks * w.rows);
+  w.whole = Array<uint8_t>(w.rows);
+  w.row.resize(w.rows);
+  for (int64_t row = 0; row < w.rows; ++row) {
+    const T* from = under_way + row * w.n_post;
+    w.whole[row] = std::any_of(from, from + w.n_post, [](T value) { return value != 0; });
+    if (!w.whole[row]) continue;
+    for (int64_t chunk = 0; chunk < w.n_chunks; ++chunk)
+      std::copy_n(from + chunk * kChunk, std::min(kChunk, w.n_post - chunk * kChunk), w.part(chunk, row));
+  }
+}
+
+// plan: steps, steps of a block, populations, wires; of every population its kind, its size, how many neurons are
+// driven and shown, whether some are dead, and whether spikes clear synapses; of every wire pre, post, shortest and longest delay, kind, bytes of
+// `later`.
+template <typename T>
+ffi::Error spiking(ffi::Span<const int64_t> plan, ffi::RemainingArgs args, ffi::RemainingRets rets) {
   const FlushToZero flush;
   const int64_t* at = plan.begin();
   const int64_t n_steps = *at++, block = *at++, n_populations = *at++, n_wires = *at++;
   if (n_steps < 1 || block < 1) return invalid("a run needs a step");
-  if (static_cast<int64_t>(plan.size()) != 4 + 5 * n_populations + 5 * n_wires) return invalid("the plan has another length");
+  if (static_cast<int64_t>(plan.size()) != 4 + 6 * n_populations + 6 * n_wires) return invalid("the plan has another length");
   Take<ffi::RemainingArgs> in(args);
   Take<ffi::RemainingRets> out(rets);
   std::vector<Population<T>> populations(n_populations);
   std::vector<Wire<T>> wires(n_wires);
-  std::vector<std::vector<T>> bases(n_populations);
-  for (int64_t k = 0; k < n_populations; ++k) {
-    Population<T>& p = populations[k];
-    const bool source = *at++ != 0;
-    p.n = *at++;
-    p.n_driven = *at++;
-    p.n_shown = *at++;
-    const bool masked = *at++ != 0;
-    p.total = 0;
-    p.given = nullptr;
+  for (Population<T>& p : populations) {
+    take_population(p, at, in);
     p.fired.resize(block);
-    if (source) {
-      p.given = in.data<T>();
-    } else {
-      const ffi::AnyBuffer v = in.next(), rest = in.next();
-      p.held_base = in.data<T>();
-      p.decay = in.data<T>();
-      p.theta = in.data<T>();
-      p.reset = in.data<T>();
-      p.period = in.data<int32_t>();
-      p.driven = in.data<int32_t>();
-      p.drive = in.data<T>();
-      p.shown = in.data<int32_t>();
-      const T* alive = in.data<T>();
-      p.alive = masked ? alive : nullptr;
-      p.v = copied(v, out.data<T>());
-      p.rest = copied(rest, out.data<int32_t>());
-      bases[k].assign(p.held_base, p.held_base + p.n);
-      p.base = bases[k].data();
+  }
+  for (Wire<T>& w : wires) {
+    take_wire(w, at, populations, in);
+    if (w.delay < block || w.rows < w.delay) return invalid("delays are shorter than the block, or than the shortest");
+    Population<T>& post = populations[w.post];
+    if (post.kind == kSource) return invalid("a wire ends at a source");
+    (w.kind == kDelta ? post.jumps : post.onto).push_back(&w);
+    post.conductances |= w.kind == kConductance;
+    post.pulls |= w.kind == kConductance;
+  }
+  for (Population<T>& p : populations) {
+    if (p.kind != kLeaky) continue;
+    p.same = one_value(p.decay, p.n) && one_value(p.theta, p.n) && one_value(p.reset, p.n) && one_value(p.period, p.n);
+    for (const Wire<T>* w : p.onto) {
+      if ((w->kind == kConductance) != p.conductances) return invalid("currents and conductances onto one population");
+      p.same = p.same && one_value(w->gain, p.n) && one_value(w->fade, p.n);
+      p.same = p.same && (!p.conductances || one_value(w->pull, p.n));
+    }
+  }
+  std::vector<ffi::AnyBuffer> results;
+  for (Population<T>& p : populations) {
+    if (p.kind != kSource) {
+      for (int k = 0; k < (p.kind == kLeaky ? 2 : 6); ++k) results.push_back(out.next());
       p.trace = out.data<T>();
     }
     p.counts = out.data<int32_t>();
@@ -314,42 +466,30 @@ ffi::Error lif(ffi::Span<const int64_t> plan, ffi::RemainingArgs args, ffi::Rema
     p.ids = reinterpret_cast<int32_t*>(ids.untyped_data());
     p.room = static_cast<int64_t>(ids.element_count());
   }
-  for (int64_t k = 0; k < n_wires; ++k) {
-    Wire<T>& w = wires[k];
-    w.pre = *at++;
-    w.post = *at++;
-    w.delay = *at++;
-    w.kind = static_cast<WireKind>(*at++);
-    w.clears = *at++ != 0;
-    if (w.delay < block) return invalid("a delay is shorter than the block");
-    const ffi::AnyBuffer y = in.next(), line = in.next();
-    w.gain = in.data<T>();
-    w.fade = in.data<T>();
-    w.indptr = in.data<int32_t>();
-    w.target = in.data<int32_t>();
-    w.weight = in.data<T>();
-    w.y = copied(y, out.data<T>());
-    w.line = copied(line, out.data<T>());
-    w.head = 0;
-    w.n_post = populations[w.post].n;
-    populations[w.pre].out.push_back(&w);
-    (w.kind == kDelta ? populations[w.post].delta : populations[w.post].exponential).push_back(&w);
-  }
-  for (const Population<T>& p : populations)
-    if (p.exponential.size() > kMostFused) return invalid("too many exponential wires onto a population");
-  for (Population<T>& p : populations) {
-    if (p.given != nullptr) continue;
-    p.same = one_value(p.decay, p.n) && one_value(p.theta, p.n) && one_value(p.reset, p.n) && one_value(p.period, p.n);
-    for (const Wire<T>* w : p.exponential) p.same = p.same && one_value(w->gain, p.n) && one_value(w->fade, p.n);
-  }
   run(populations, wires, n_steps, block);
-  for (Wire<T>& w : wires) std::rotate(w.line, w.line + w.head * w.n_post, w.line + w.delay * w.n_post);
+  auto result = results.begin();
+  for (const Population<T>& p : populations) {
+    if (p.kind == kSource) continue;
+    give<T>(p.v, *result++, p.n);
+    give<int32_t>(p.rest, *result++, p.n);
+    if (p.kind == kGeneralised)
+      for (const Array<T>* state : {&p.theta_spike, &p.theta_voltage, &p.first, &p.second}) give<T>(*state, *result++, p.n);
+  }
+  for (const Wire<T>& w : wires) {
+    const ffi::AnyBuffer y = out.next();
+    if (y.element_count()) give<T>(w.y, y, w.n_post);
+    T* under_way = out.data<T>();
+    for (int64_t k = 0; k < w.rows; ++k)
+      for (int64_t chunk = 0; chunk < w.n_chunks; ++chunk)
+        std::copy_n(w.part(chunk, (w.head + k) % w.rows), std::min(kChunk, w.n_post - chunk * kChunk),
+                    under_way + k * w.n_post + chunk * kChunk);
+  }
   return ffi::Error::Success();
 }
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(connectofit_lif_f32, lif<float>,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(connectofit_spiking_f32, spiking<float>,
                               ffi::Ffi::Bind().Attr<ffi::Span<const int64_t>>("plan").RemainingArgs().RemainingRets());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(connectofit_lif_f64, lif<double>,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(connectofit_spiking_f64, spiking<double>,
                               ffi::Ffi::Bind().Attr<ffi::Span<const int64_t>>("plan").RemainingArgs().RemainingRets());

@@ -12,8 +12,8 @@
   DO(connectofit_pull_f64)  \
   DO(connectofit_outer_f32) \
   DO(connectofit_outer_f64) \
-  DO(connectofit_lif_f32)   \
-  DO(connectofit_lif_f64)
+  DO(connectofit_spiking_f32) \
+  DO(connectofit_spiking_f64)
 
 #define DECLARE(name) extern "C" XLA_FFI_Error* name(XLA_FFI_CallFrame*);
 FOR_EACH_KERNEL(DECLARE)

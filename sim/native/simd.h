@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #if defined(__SSE__)
 #include <xmmintrin.h>
@@ -11,12 +12,10 @@
 // on. On x86 the hot loops are compiled three times, and the best that the processor has is taken when it runs:
 // FOR_EACH_LEVEL(DO, ...) writes DO(suffix, attribute, ...) for each, `level()` says which one.
 #if defined(__x86_64__) && defined(__GNUC__)
-#define FOR_EACH_LEVEL(DO, ...)                                                                            \
-  DO(base, , __VA_ARGS__)                                                                                  \
-  DO(avx2, __attribute__((target("avx2,fma,bmi,bmi2"))), __VA_ARGS__)                                      \
-  DO(avx512,                                                                                               \
-     __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,bmi,bmi2,prefer-vector-width=512"))), \
-     __VA_ARGS__)
+#define AVX2 __attribute__((target("avx2,fma,bmi,bmi2")))
+#define AVX512 \
+  __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,bmi,bmi2,prefer-vector-width=512")))
+#define FOR_EACH_LEVEL(DO, ...) DO(base, , __VA_ARGS__) DO(avx2, AVX2, __VA_ARGS__) DO(avx512, AVX512, __VA_ARGS__)
 #define LEVELS(name) {name##_base, name##_avx2, name##_avx512}
 static inline int level() {
   static const int found = [] {
@@ -57,6 +56,10 @@ template <>
 struct BitsOf<double> {
   using type = uint64_t;
 };
+template <typename T>
+using Bits = typename BitsOf<T>::type;
+template <typename T>
+using Signed = std::make_signed_t<Bits<T>>;
 
 // Numbers too small for full precision count as 0 while this lives, as in XLA: they are a hundred times slower.
 class FlushToZero {
