@@ -127,9 +127,12 @@ class Collector:
                     trace = Trace(values, (*old.ids, *trace.ids), trace.t_ms)
                 traces[variable] = trace
         trial, step, neuron = (np.concatenate(column) for column in zip(*parts, strict=True))
-        order = np.lexsort((neuron, step, trial))
+        place = (trial * (step.max(initial=0) + 1) + step) * max(len(spiking_ids), 1) + neuron
+        if np.any(np.diff(place) < 0):  # chunks of one trial and population come in order
+            order = np.argsort(place, kind="stable")
+            trial, step, neuron = trial[order], step[order], neuron[order]
         every = np.array(spiking_ids) if spiking_ids else np.empty(0, object)
-        spikes = Spikes((step[order] + 1) * dt_ms, every[neuron[order]], trial[order])
+        spikes = Spikes((step + 1) * dt_ms, every[neuron], trial)
         return Recording(
             dt_ms,
             first * dt_ms,

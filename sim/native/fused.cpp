@@ -137,13 +137,13 @@ template <typename T>
 struct ExpOf;
 template <>
 struct ExpOf<float> {
-  static constexpr float kLowest = -87.3f, kHighest = 88.3f, kShift = 12582912.0f;  // 1.5 * 2^23
+  static constexpr float kLowest = -87.3f, kShift = 12582912.0f;  // 1.5 * 2^23
   static constexpr float kLog2High = 0.693359375f, kLog2Low = -2.12194440e-4f;
   static constexpr int kMantissa = 23, kDegree = 7;
 };
 template <>
 struct ExpOf<double> {
-  static constexpr double kLowest = -708.3, kHighest = 709.4, kShift = 6755399441055744.0;  // 1.5 * 2^52
+  static constexpr double kLowest = -708.3, kShift = 6755399441055744.0;  // 1.5 * 2^52
   static constexpr double kLog2High = 6.93145751953125e-1, kLog2Low = 1.42860682030941723212e-6;
   static constexpr int kMantissa = 52, kDegree = 13;
 };

@@ -1,4 +1,5 @@
-"""Simulators side by side: ``python -m tests.benchmarks [CASE ...] --brian2 PYTHON``, from the root of the repository.
+"""Simulators side by side: ``python -m tests.benchmarks [CASE ...] --brian2 PYTHON --nest
+PYTHON``, from the root of the repository.
 
 Every case is one network, drawn once and given to all, with the same frozen drive. The programs take turns, each run in
 a process of its own; wall time is that of the simulation alone, without building and compiling. A rival without a
@@ -11,6 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,7 +22,7 @@ import numpy as np
 from measure import FLY_EDGES, FLY_NEURONS, print_table
 
 HERE = Path(__file__).parent
-OURS = ("event", "native", "auto")
+OURS = ("event", "native", "fused")
 
 
 def balanced(n: int, *, conductances: bool, seed: int = 0) -> dict[str, Any]:
@@ -68,51 +70,58 @@ CASES = {
 
 
 def measured(command: list[str]) -> dict[str, Any]:
+    """What a program prints of itself in its last line."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise click.ClickException(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def side_by_side(name: str, rivals: Mapping[str, str | None], rounds: int) -> None:
+    """Run one case in all programs in turn, and print the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "case.npz")
+        np.savez(path, duration=1000.0, **CASES[name]())
+        commands = {f"connectofit, {m}": [sys.executable, str(HERE / "rival_ours.py"), path, m] for m in OURS}
+        for rival, python in rivals.items():
+            for threads in (1, 2) if python else ():
+                script = str(HERE / f"rival_{rival.lower()}.py")
+                commands[f"{rival}, {threads} thread(s)"] = [str(python), script, path, str(threads)]
+        found: dict[str, list[dict[str, Any]]] = {}
+        for _ in range(rounds):
+            for program, command in commands.items():
+                found.setdefault(program, []).append(measured(command))
+    times = {program: [run["seconds"] for run in runs] for program, runs in found.items()}
+    best = min((median(t) for program, t in times.items() if program.startswith("Brian2")), default=float("nan"))
+    rows = [
+        (
+            program,
+            median(times[program]),
+            min(times[program]),
+            max(times[program]),
+            median(times[program]) / best,
+            runs[-1]["spikes"],
+            median(run["first"] - run["seconds"] for run in runs) if "first" in runs[-1] else "",
+        )
+        for program, runs in found.items()
+    ]
+    header = ["", "s per model s", "least", "most", "of Brian2's best", "spikes", "compilation s"]
+    print_table(f"{name}, {rounds} rounds", header, rows)
+
+
 @click.command()
 @click.argument("cases", nargs=-1, type=click.Choice(list(CASES)))
 @click.option("--brian2", type=click.Path(exists=True), help="A Python that has Brian2.")
+@click.option("--nest", type=click.Path(exists=True), help="A Python that has NEST.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
-def main(cases: tuple[str, ...], brian2: str | None, rounds: int) -> None:
+def main(cases: tuple[str, ...], brian2: str | None, nest: str | None, rounds: int) -> None:
     """Run the cases (all by default): one second of model time each, at a step of 0.1 ms, in float32."""
-    if brian2 is None:
-        print("Brian2: not measured; name a Python that has it with --brian2.")
+    rivals = {"Brian2": brian2, "NEST": nest}
+    for name, python in rivals.items():
+        if python is None:
+            print(f"{name}: not measured; name a Python that has it with --{name.lower()}.")
     for name in cases or CASES:
-        with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / "case.npz")
-            np.savez(path, duration=1000.0, **CASES[name]())
-            commands = {f"connectofit, {m}": [sys.executable, str(HERE / "rival_ours.py"), path, m] for m in OURS}
-            for threads in (1, 2) if brian2 else ():
-                commands[f"Brian2, {threads} thread(s)"] = [
-                    str(brian2),
-                    str(HERE / "rival_brian2.py"),
-                    path,
-                    str(threads),
-                ]
-            found: dict[str, list[dict[str, Any]]] = {}
-            for _ in range(rounds):
-                for program, command in commands.items():
-                    found.setdefault(program, []).append(measured(command))
-        times = {program: [run["seconds"] for run in runs] for program, runs in found.items()}
-        best = min((median(t) for program, t in times.items() if program.startswith("Brian2")), default=float("nan"))
-        rows = [
-            (
-                f"{program} ({runs[-1]['method']})" if "method" in runs[-1] else program,
-                median(times[program]),
-                min(times[program]),
-                max(times[program]),
-                median(times[program]) / best,
-                runs[-1]["spikes"],
-                runs[-1].get("first", ""),
-            )
-            for program, runs in found.items()
-        ]
-        print_table(name, ["", "s per model s", "least", "most", "of Brian2's best", "spikes", "first call s"], rows)
+        side_by_side(name, rivals, rounds)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import json
 import sys
 import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from connectofit.sim import (
@@ -51,7 +53,7 @@ def network(case: np.lib.npyio.NpzFile) -> Network:
 
 def main(path: str, method: str) -> None:
     case = np.load(path)
-    net = network(case)
+    net = jax.tree.map(jnp.asarray, network(case))  # the graph is there before the clock starts, as for the rivals
     duration_ms, dt_ms = float(case["duration"]), 0.1
     stimuli = []
     if case["event_step"].size:
@@ -59,7 +61,7 @@ def main(path: str, method: str) -> None:
         np.add.at(rows, (case["event_step"], case["event_neuron"]), 1.0)
         leak = -np.expm1(-dt_ms / float(case["tau_m"]))
         stimuli = [Series(case["driven"].tolist(), rows * float(case["jump"]) / (float(case["r_m"]) * leak))]
-    state = initial_state(net, dt_ms=dt_ms)
+    state = jax.jit(initial_state, static_argnames="dt_ms")(net, dt_ms=dt_ms)
     state.populations["cells"]["v_mV"] = state.populations["cells"]["v_mV"] * 0 + case["v_start"].astype(np.float32)
     for k in range(len(case["tau"])):
         state.projections[f"kind_{k}"]["y"] = case[f"start_{k}"].astype(np.float32)
