@@ -27,7 +27,9 @@ def kernels() -> list[Extension]:
             depends=["sim/native/simd.h", "sim/native/neurons.inc"],
             include_dirs=[ffi.include_dir(), "sim/native"],
             language="c++",
-            extra_compile_args=["-std=c++17", "-O3", "-fopenmp-simd", "-Wno-psabi", "-g0"] if unix else ["/std:c++17", "/O2"],
+            extra_compile_args=["-std=c++17", "-O3", "-fopenmp-simd", "-Wno-psabi", "-g0"]
+            if unix
+            else ["/std:c++17", "/O2"],
             optional=True,
         )
     ]

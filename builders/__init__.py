@@ -1,6 +1,32 @@
-"""From a connectome to a network by a declarative specification."""
+"""From a connectome to a network by a declarative specification; and networks too large to be tables in memory."""
 
 from connectofit.builders.build import build
+from connectofit.builders.edge_tables import stream_network
+from connectofit.builders.microcircuit import potjans_diesmann_network, potjans_diesmann_state
+from connectofit.builders.random_edges import Bernoulli, FixedInDegree, FixedTotal
 from connectofit.builders.spec import ByType, Column, Delays, Distance, EdgeRule, ModelSpec, NeuronRule, examples
+from connectofit.builders.streamed import NeuronGroup, RandomEdges, Synapses, draw_network
+from connectofit.builders.streamed_blocks import Normal
 
-__all__ = ["ByType", "Column", "Delays", "Distance", "EdgeRule", "ModelSpec", "NeuronRule", "build", "examples"]
+__all__ = [
+    "Bernoulli",
+    "ByType",
+    "Column",
+    "Delays",
+    "Distance",
+    "EdgeRule",
+    "FixedInDegree",
+    "FixedTotal",
+    "ModelSpec",
+    "NeuronGroup",
+    "NeuronRule",
+    "Normal",
+    "RandomEdges",
+    "Synapses",
+    "build",
+    "draw_network",
+    "examples",
+    "potjans_diesmann_network",
+    "potjans_diesmann_state",
+    "stream_network",
+]

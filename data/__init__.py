@@ -1,5 +1,25 @@
 """Small real data sets that ship with the package, each with its licence and citation."""
 
 from connectofit.data.celegans import CELEGANS_COLUMNS, celegans_paths, celegans_tables, citations, licence
+from connectofit.data.rat_cortex import (
+    RAT_CORTEX_CITATION,
+    RAT_CORTEX_COLUMNS,
+    RAT_CORTEX_LICENCE,
+    RAT_CORTEX_STIMULUS_MS,
+    rat_cortex_path,
+    rat_cortex_step_currents,
+)
 
-__all__ = ["CELEGANS_COLUMNS", "celegans_paths", "celegans_tables", "citations", "licence"]
+__all__ = [
+    "CELEGANS_COLUMNS",
+    "RAT_CORTEX_CITATION",
+    "RAT_CORTEX_COLUMNS",
+    "RAT_CORTEX_LICENCE",
+    "RAT_CORTEX_STIMULUS_MS",
+    "celegans_paths",
+    "celegans_tables",
+    "citations",
+    "licence",
+    "rat_cortex_path",
+    "rat_cortex_step_currents",
+]

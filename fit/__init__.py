@@ -1,35 +1,107 @@
-"""From data to fitted networks: data types, what is free, likelihoods, optimisers and held-out scores."""
+"""From data to fitted networks and cells: data types, features, what is free, likelihoods, optimisers, scores."""
 
+from connectofit.fit.coincidence import Coincidence, gamma, intrinsic_gamma, md_star, mean_gamma
 from connectofit.fit.crossval import CrossValidation, cross_validate
 from connectofit.fit.evoked import Protocol, evoked
+from connectofit.fit.features import (
+    RheobaseBracket,
+    SpikeFeatures,
+    adaptation_index,
+    feature_table,
+    isi_cv,
+    rheobase_bracket,
+    spike_features,
+)
 from connectofit.fit.folds import group_folds, validation_part
+from connectofit.fit.intervals import Interval, block_interval, bootstrap_interval
 from connectofit.fit.network_fit import FitResult, Schedule, fit_network
 from connectofit.fit.objectives import Choice, Detection, Objective
 from connectofit.fit.parameters import Free, Parameters
+from connectofit.fit.passive import ChargingFit, PassiveProperties, charging_fit, passive_properties
+from connectofit.fit.recording_checks import check_recordings
+from connectofit.fit.recording_io import read_recordings, recordings_from_arrays, write_recordings
+from connectofit.fit.recordings import Recordings, Sweep
 from connectofit.fit.responses import Responses, read_responses
 from connectofit.fit.scores import auroc, spearman, within
+from connectofit.fit.sealed import SealedRecordings, Split, split
+from connectofit.fit.spike_distances import van_rossum, victor_purpura
+from connectofit.fit.spike_scores import (
+    explained_variance,
+    explained_variance_ratio,
+    reliability,
+    spike_mask,
+    spike_scores,
+    subthreshold_rmse,
+)
+from connectofit.fit.spikes import ActionPotentials, SpikeDetection, detect_spikes
+from connectofit.fit.step_baseline import StepBaseline, baseline_scores, regular_train, step_baseline
+from connectofit.fit.stimulus_edges import find_stimulus
 from connectofit.fit.trials import Trials, read_trials
 
 __all__ = [
+    "ActionPotentials",
+    "ChargingFit",
     "Choice",
+    "Coincidence",
     "CrossValidation",
     "Detection",
     "FitResult",
     "Free",
+    "Interval",
     "Objective",
     "Parameters",
+    "PassiveProperties",
     "Protocol",
+    "Recordings",
     "Responses",
+    "RheobaseBracket",
     "Schedule",
+    "SealedRecordings",
+    "SpikeDetection",
+    "SpikeFeatures",
+    "Split",
+    "StepBaseline",
+    "Sweep",
     "Trials",
+    "adaptation_index",
     "auroc",
+    "baseline_scores",
+    "block_interval",
+    "bootstrap_interval",
+    "charging_fit",
+    "check_recordings",
     "cross_validate",
+    "detect_spikes",
     "evoked",
+    "explained_variance",
+    "explained_variance_ratio",
+    "feature_table",
+    "find_stimulus",
     "fit_network",
+    "gamma",
     "group_folds",
+    "intrinsic_gamma",
+    "isi_cv",
+    "md_star",
+    "mean_gamma",
+    "passive_properties",
+    "read_recordings",
     "read_responses",
     "read_trials",
+    "recordings_from_arrays",
+    "regular_train",
+    "reliability",
+    "rheobase_bracket",
     "spearman",
+    "spike_features",
+    "spike_mask",
+    "spike_scores",
+    "split",
+    "step_baseline",
+    "subthreshold_rmse",
     "validation_part",
+    "van_rossum",
+    "victor_purpura",
     "within",
+    "write_recordings",
 ]

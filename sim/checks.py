@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from connectofit.connectome.errors import SettingError, offenders, unknown_name
 from connectofit.sim.network import LOG_GAIN, Network, Projection
 from connectofit.sim.parameters import check_values
 from connectofit.sim.plasticity import LongTermPlasticity
+
+_PART = 2**22  # entries that are looked at together
 
 
 def steps_of(duration_ms: float, dt_ms: float, what: str) -> int:
@@ -62,14 +68,41 @@ def check_delays(net: Network, dt_ms: float) -> None:
         delay_steps(projection, dt_ms)
         if projection.edge_delay_ms is None:
             continue
-        steps = np.asarray(projection.edge_delay_ms, np.float64) / dt_ms
-        wrong = np.flatnonzero(np.abs(steps - np.round(steps)) > np.minimum(1e-6 * np.maximum(1.0, steps), 1e-3))
+        delay_ms = np.asarray(projection.edge_delay_ms)
+        wrong = _found(delay_ms, partial(_off_the_grid, dt_ms=dt_ms))
         if wrong.size:
-            shown = offenders([f"edge {e}: {np.asarray(projection.edge_delay_ms)[e]:g} ms" for e in wrong])
+            shown = offenders([f"edge {e}: {delay_ms[e]:g} ms" for e in wrong])
             raise SettingError(
                 f"Delays of projection {projection.name!r} have to be whole numbers of steps of dt_ms = {dt_ms:g}; "
                 f"found {shown}. Take another dt_ms, or round the delays (resolution_ms of the edge rule)."
             )
+
+
+def _off_the_grid(delay_ms: Float[np.ndarray, " part"], dt_ms: float) -> Bool[np.ndarray, " part"]:
+    """Which delays are no whole number of steps, or too coarse to say how many: what float16 and float32 round off is
+    forgiven as far as it leaves no doubt."""
+    steps = delay_ms.astype(np.float64) / dt_ms
+    coarse = _rounded_off(delay_ms) / dt_ms
+    allowed = np.minimum(1e-6 * np.maximum(1.0, steps), 1e-3) + coarse
+    return ~((np.abs(steps - np.round(steps)) <= allowed) & (coarse < 0.45))
+
+
+def _rounded_off(values: Float[np.ndarray, " part"]) -> Float[np.ndarray, " part"]:
+    """The most that the type of these values rounds off; NaN where they are not finite."""
+    with np.errstate(invalid="ignore"):
+        return np.spacing(np.abs(values)).astype(np.float64) / 2
+
+
+def _found(values: np.ndarray, wrong: Callable[[Any], Bool[np.ndarray, " part"]]) -> Int[np.ndarray, " wrong"]:
+    """Which entries are wrong. Looked at in parts, so that of 300 million edges no array of float64 is made; of
+    float16, the values that occur are looked at first, since they are few."""
+    if values.dtype == np.float16:
+        occurs = np.zeros(2**16, bool)
+        occurs[values.view(np.uint16)] = True
+        if not wrong(np.flatnonzero(occurs).astype(np.uint16).view(np.float16)).any():
+            return np.zeros(0, np.int64)
+    starts = range(0, len(values), _PART)
+    return np.concatenate([np.zeros(0, np.int64), *(k + np.flatnonzero(wrong(values[k : k + _PART])) for k in starts)])
 
 
 def check_network(net: Network) -> None:
@@ -116,11 +149,13 @@ def _check_projection(net: Network, projection: Projection) -> None:
         )
     _check_index(np.asarray(projection.post_index), n_edges, post.size, owner, "post_index")
     _check_index(np.asarray(projection.type_index), n_edges, len(projection.types), owner, "type_index")
-    bad = ~np.isfinite(weight) | ((weight < 0) & synapse.positive)
-    if weight.shape != (n_edges,) or bad.any():
-        rows = (
-            [f"edge {e}: {weight[e]:g}" for e in np.flatnonzero(bad)] if weight.shape == (n_edges,) else [weight.shape]
-        )
+    fits, least = weight.shape == (n_edges,), 0.0 if synapse.positive else -np.inf
+    bad = np.zeros(0, np.int64)
+    # The least and the largest are not finite if any is not, and are quicker to find than which.
+    if fits and n_edges and not (np.isfinite([weight.min(), weight.max()]).all() and (least <= weight.min())):
+        bad = _found(weight, lambda part: ~np.isfinite(part) | (part < least))
+    if not fits or bad.size:
+        rows = [f"edge {e}: {weight[e]:g}" for e in bad] if fits else [weight.shape]
         rule = "finite and 0 or more (they are conductances)" if synapse.positive else "finite"
         raise SettingError(f"Weights of {owner} have to be {rule}, one per edge; found {offenders(rows)}.")
     _check_edge_delays(projection, owner)
@@ -149,7 +184,12 @@ def _check_edge_delays(projection: Projection, owner: str) -> None:
     longest = projection.delay_ms if projection.longest_delay_ms is None else projection.longest_delay_ms
     if delay.shape != (projection.n_edges,):
         raise SettingError(f"edge_delay_ms of {owner} has to have {projection.n_edges} entries; found {delay.shape}.")
-    wrong = np.flatnonzero(~((delay >= projection.delay_ms - 1e-9) & (delay <= longest + 1e-9)))
+
+    def outside(found: np.ndarray) -> Bool[np.ndarray, " part"]:
+        slack = 1e-9 + _rounded_off(found)
+        return ~((found >= projection.delay_ms - slack) & (found <= longest + slack))
+
+    wrong = _found(delay, outside)
     if wrong.size or projection.delay_ms <= 0:
         rows = [f"edge {e}: {delay[e]:g} ms" for e in wrong] if wrong.size else [projection.delay_ms]
         raise SettingError(
@@ -194,7 +234,7 @@ def _check_shapes(values: dict[str, np.ndarray], shapes: dict[str, tuple[int, ..
 def _check_index(index: np.ndarray, length: int, below: int, owner: str, what: str) -> None:
     if index.shape != (length,):
         raise SettingError(f"{what} of {owner} has to have {length} entries; found shape {index.shape}.")
-    wrong = np.flatnonzero((index < 0) | (index >= below))
-    if wrong.size:
+    if length and (index.min() < 0 or index.max() >= below):
+        wrong = np.flatnonzero((index < 0) | (index >= below))
         shown = offenders([f"entry {k}: {index[k]}" for k in wrong])
         raise SettingError(f"{what} of {owner} has to lie between 0 and {below - 1}; found {shown}.")

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float, Int
 
 from connectofit.connectome.errors import SettingError, unknown_name
 from connectofit.sim import csr_primitives
+from connectofit.sim.csr_carried import push_along
 from connectofit.sim.native import compiled_kernels
 
 Method = Literal["auto", "event", "native", "dense"]
@@ -118,3 +119,28 @@ def propagate(x: Float[Array, "*batch n_pre"], prepared: Prepared) -> Float[Arra
         rows, weight[None, :], graph.indptr, graph.post, graph.pre, n_post=graph.n_post, native=prepared.native
     )
     return y.reshape(*x.shape[:-1], graph.n_post)
+
+
+def propagate_along(
+    x: Float[Array, "*batch n_pre"], prepared: Prepared, along: Float[Array, "1 edge"]
+) -> tuple[Float[Array, "*batch n_post"], Float[Array, "1 edge"]]:
+    """`propagate` in a time loop, with the derivative by the weights in the loop's carry: faster in reverse mode.
+
+    Parameters
+    ----------
+    x: as for `propagate`.
+    prepared: edges' weights on their graph (no matrix). The derivative by them is taken by `along` alone.
+    along: a carry of the loop that begins as the weights (``prepared.weight[None, :]``) and takes their derivative.
+
+    Returns
+    -------
+    What `propagate` returns, and `along` for the next step.
+    """
+    graph, weight = prepared.graph, prepared.weight
+    if graph is None or weight is None:
+        raise TypeError("`propagate_along` needs weights on their graph; a matrix has none")
+    if not weight.shape[0] or not x.size:
+        return jnp.zeros((*x.shape[:-1], graph.n_post), x.dtype), along
+    rows, w = x.reshape(-1, x.shape[-1]), weight[None, :]
+    y, along = push_along(rows, w, along, graph.indptr, graph.post, graph.pre, graph.n_post, prepared.native)
+    return y.reshape(*x.shape[:-1], graph.n_post), along

@@ -4,52 +4,29 @@ Time runs in steps of dt. At step m, from t = m dt to t + dt, every neuron sees 
 graded synapses and gap junctions pass on from the voltages at t, and synaptic currents. Recorded values at index m
 are those at t + dt, and a spike at index m has the time t + dt. A spike of step m that travels for D steps reaches
 its target's synapse at the end of step m + D.
-
-With delays the loop runs in blocks of the shortest one: nothing that is sent in a block can arrive in the same block,
-so all that is sent in a block is delivered in one product at its end (`connectofit.sim.wires`).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from connectofit.connectome.errors import SettingError, offenders, unknown_name
 from connectofit.sim.checks import steps_of
 from connectofit.sim.kernels import Method, propagate
 from connectofit.sim.network import Network, Population
-from connectofit.sim.neurons import Drive
-from connectofit.sim.neurons.base import State, Values
-from connectofit.sim.wires import WEIGHT, Wire, make_wire
+from connectofit.sim.neurons.base import Values
+from connectofit.sim.time_loop import NetworkState, Recorded, in_blocks, one_step
+from connectofit.sim.wires import Wire, make_wire
 
 PerPopulation = Mapping[str, Float[Array, "time neuron"]]
 Driven = Mapping[str, tuple[Int[Array, " index"], Float[Array, "time index"]]]
 Record = Sequence[str] | Mapping[str, Sequence[str]] | None
-Recorded = dict[str, dict[str, Float[Array, "time neuron"]]]
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, eq=False)
-class NetworkState:
-    """All that a run continues from.
-
-    step: how many steps have passed since time 0. populations, projections: the models' own variables, by name (of
-    projections that learn also the ``weight`` of every edge). under_way: what will arrive in the next steps through
-    each projection with a delay, the next step first.
-    """
-
-    step: Int[Array, ""]
-    populations: dict[str, State]
-    projections: dict[str, State]
-    under_way: dict[str, Float[Array, "delay n"]]
 
 
 def recordable(population: Population) -> tuple[str, ...]:
@@ -191,7 +168,7 @@ def rollout(
             is_held = value.ndim == 1 or (value.shape[0] == 1 and n_steps != 1)
             (held if is_held else varying)[what][name] = value.reshape(value.shape[-1]) if is_held else value
     step = partial(
-        _step,
+        one_step,
         net,
         neuron_values(net, dtype),
         wires,
@@ -203,149 +180,8 @@ def rollout(
         noisy,
         dt_ms,
     )
-
-    delays = [wire.delay for wire in wires if wire.delay]
-    if not delays:
-        state, (_, out) = _scan(lambda s, x: step(s, (x, {})), state, varying, n_steps, checkpoint)
-        return state, out
-    length = min(min(delays), max(n_steps, 1))
-    block = partial(_block, wires, step)
-    n_blocks, rest = divmod(n_steps, length)
-    whole = jax.tree.map(lambda a: a[: n_blocks * length].reshape(n_blocks, length, *a.shape[1:]), varying)
-    state, out = _scan(partial(block, length=length), state, whole, n_blocks, checkpoint)
-    out = jax.tree.map(lambda a: a.reshape(n_blocks * length, *a.shape[2:]), out)
-    if rest:
-        state, last = block(state, jax.tree.map(lambda a: a[n_blocks * length :], varying), length=rest)
-        out = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), out, last)
-    return state, out
-
-
-def _step(
-    net: Network,
-    p: dict[str, Values],
-    wires: tuple[Wire, ...],
-    wanted: dict[str, tuple[str, ...]],
-    held: dict[str, dict[str, Array]],
-    where: dict[str, Int[Array, " index"]],
-    totals: dict[str, Array],
-    key: PRNGKeyArray | None,
-    noisy: Sequence[str] | None,
-    dt_ms: float,
-    state: NetworkState,
-    given: tuple[dict[str, dict[str, Array]], dict[str, Array]],
-) -> tuple[NetworkState, tuple[dict[str, Array], dict[str, dict[str, Array]]]]:
-    """One step: the state after it, what was sent through projections with a delay, and what is recorded."""
-    varying, delayed = given
-    alive, inputs, forced, clamped, driven = (
-        {**held[k], **varying[k]} for k in ("alive", "inputs", "forced", "clamped", "driven")
-    )
-    voltage = {pop.name: state.populations[pop.name][pop.model.voltage] for pop in net.populations}
-
-    def masked(value: Array, name: str) -> Array:
-        return value * alive[name] if name in alive else value
-
-    drives = {}
-    for name, v in voltage.items():
-        current = inputs.get(name, jnp.zeros_like(v))
-        if name in driven:
-            current = current.at[where[name]].add(driven[name], unique_indices=True)
-        drives[name] = Drive(masked(current, name))
-    sent: dict[str, Array] = {}
-    arriving: dict[str, Array] = {}
-    for wire in wires:
-        projection, synapse = wire.projection, wire.projection.synapse
-        name, pre, post = projection.name, projection.pre, projection.post
-        if not synapse.spiking:
-            at_rest = p[pre][net.population(pre).model.rest]
-            sent[name] = masked(synapse.source(wire.p, voltage[pre], at_rest), pre)
-        state_of = state.projections[name]
-        if wire.learning is not None:
-            arriving[name] = masked(wire.arriving(delayed[name], state_of), post)
-        else:
-            arriving[name] = masked(delayed[name] if wire.delay else propagate(sent[name], wire.prepared), post)
-        total = totals.get(name)
-        if synapse.electrical and total is None:
-            total = masked(propagate(masked(jnp.ones_like(voltage[pre]), pre), wire.prepared), post)
-        synapse.drive(wire.p, state_of, arriving[name], total, voltage[post], dt_ms, drives[post])
-
-    populations: dict[str, State] = {}
-    spikes: dict[str, Array] = {}
-    step_key = None if key is None else jax.random.fold_in(key, state.step)
-    for k, pop in enumerate(net.populations):
-        noise = None
-        if step_key is not None and (noisy is None or pop.name in noisy):
-            noise = jax.random.normal(jax.random.fold_in(step_key, k), (pop.size,), voltage[pop.name].dtype)
-        populations[pop.name], fired = pop.model.step(
-            p[pop.name], state.populations[pop.name], drives[pop.name], dt_ms, noise
-        )
-        if pop.name in clamped:
-            value, variable = clamped[pop.name], pop.model.voltage
-            free = populations[pop.name][variable]
-            populations[pop.name][variable] = jnp.where(jnp.isnan(value), free, jnp.nan_to_num(value))
-        if fired is not None:
-            fired = jnp.maximum(fired, forced[pop.name]) if pop.name in forced else fired
-            spikes[pop.name] = masked(fired, pop.name)
-    projections = {}
-    for wire in wires:
-        name, synapse, old = wire.name, wire.projection.synapse, state.projections[wire.name]
-        projections[name] = synapse.advance(wire.p, old, arriving[name], dt_ms)
-        if not synapse.spiking:
-            continue
-        if net.population(post := wire.projection.post).model.clears_synapses:
-            resting = (spikes[post] > 0) | (state.populations[post]["refractory_steps"] > 0)
-            projections[name] = {k: jnp.where(resting, 0.0, a) for k, a in projections[name].items()}
-        sent[name] = spikes[wire.projection.pre]
-        if wire.short_term is not None:
-            traces, sent[name] = wire.short_term.release(wire.p, old, sent[name], dt_ms)
-            projections[name] = projections[name] | traces
-        elif wire.learning is not None:
-            came, fired = delayed[name], spikes.get(wire.projection.post, jnp.zeros_like(voltage[wire.projection.post]))
-            weight, traces = wire.learning.learn(wire.p, old[WEIGHT], old, came, fired, wire.pairs, dt_ms)
-            projections[name] = projections[name] | {WEIGHT: weight} | traces
-
-    new = NetworkState(state.step + 1, populations, projections, state.under_way)
-    out = {n: {v: spikes[n] if v == "spikes" else populations[n][v] for v in vs} for n, vs in wanted.items() if vs}
-    return new, ({wire.projection.name: sent[wire.projection.name] for wire in wires if wire.delay}, out)
-
-
-def _block(
-    wires: tuple[Wire, ...],
-    step: Callable[..., Any],
-    state: NetworkState,
-    varying: dict[str, dict[str, Array]],
-    *,
-    length: int,
-) -> tuple[NetworkState, Any]:
-    """`length` steps, no more than the shortest delay: take what arrives in them, run them, deliver what was sent."""
-    arriving = {name: rows[:length] for name, rows in state.under_way.items()}
-    bare = NetworkState(state.step, state.populations, state.projections, {})
-    bare, (sent, out) = lax.scan(step, bare, (varying, arriving), length=length)
-    kept = {wire.name: wire.keep(state.under_way[wire.name], sent[wire.name]) for wire in wires if wire.delay}
-    return NetworkState(bare.step, bare.populations, bare.projections, kept), out
-
-
-def _scan(
-    body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, length: int, checkpoint: int | str | None
-) -> tuple[Any, Any]:
-    """`lax.scan`, in checkpointed segments where asked for."""
-    if checkpoint is None or length < 2:
-        return lax.scan(body, carry, xs, length=length)
-    size = math.isqrt(length - 1) + 1 if checkpoint == "sqrt" else checkpoint
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise SettingError(f"checkpoint has to be a number of blocks, 1 or more, 'sqrt' or None; found {checkpoint!r}.")
-    n_segments, rest = divmod(length, min(size, length))
-    size = min(size, length)
-
-    def segment(carry: Any, xs: Any) -> tuple[Any, Any]:
-        return lax.scan(body, carry, xs, length=size)
-
-    whole = jax.tree.map(lambda a: a[: n_segments * size].reshape(n_segments, size, *a.shape[1:]), xs)
-    carry, out = lax.scan(jax.checkpoint(segment), carry, whole, length=n_segments)
-    out = jax.tree.map(lambda a: a.reshape(n_segments * size, *a.shape[2:]), out)
-    if rest:
-        carry, last = lax.scan(body, carry, jax.tree.map(lambda a: a[n_segments * size :], xs), length=rest)
-        out = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), out, last)
-    return carry, out
+    length = min(min((wire.delay for wire in wires if wire.delay), default=1), max(n_steps, 1))
+    return in_blocks(wires, step, state, varying, n_steps, length, checkpoint)
 
 
 def _totals(

@@ -18,12 +18,15 @@
 // chunks of neurons, [chunk, row, neuron of the chunk]; a row of a chunk to which nothing has come is not read.
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <new>
 #include <string>
+#include <thread>
 #include <vector>
 
 #if defined(__linux__)
@@ -41,11 +44,14 @@ namespace ffi = xla::ffi;
 namespace {
 
 constexpr int64_t kChunk = 64;
+constexpr int64_t kMostRanges = 8, kFewestChunks = 32;  // that a population is cut into for threads, and in each
+constexpr int64_t kWorthSharing = 1000;                 // chunks and steps, each some 20 ns or more
 constexpr int64_t kInRegisters = 2;  // exponential wires onto a population whose state stays in registers
 enum PopulationKind { kSource = 0, kLeaky = 1, kGeneralised = 2 };
 enum WireKind { kDelta = 0, kCurrent = 1, kConductance = 2 };
 
-// An array of zeros that begins at a cache line, in large pages where it is large.
+// An array of zeros that begins at a cache line, in large pages where it is large. Arrays begin at different places
+// within a page: a load waits for a store whose address has the same last twelve bits.
 template <typename T>
 class Array {
  public:
@@ -54,11 +60,13 @@ class Array {
     constexpr size_t kLine = 64, kPage = size_t{1} << 21;
     const size_t bytes = sizeof(T) * static_cast<size_t>(n);
     const size_t border = bytes >= 2 * kPage ? kPage : kLine;
-    raw_.reset(new char[bytes + border]);
+    static thread_local size_t turn = 0;
+    const size_t shift = kLine * (turn++ * 5 % 61);
+    raw_.reset(new char[bytes + border + shift]);
     const size_t over = reinterpret_cast<uintptr_t>(raw_.get()) % border;
-    data_ = reinterpret_cast<T*>(raw_.get() + (border - over));
+    data_ = reinterpret_cast<T*>(raw_.get() + (border - over) + shift);
 #if defined(__linux__)
-    if (border == kPage) madvise(data_, bytes / kPage * kPage, MADV_HUGEPAGE);
+    if (border == kPage) madvise(raw_.get() + (border - over), bytes / kPage * kPage, MADV_HUGEPAGE);
 #endif
     std::memset(static_cast<void*>(data_), 0, bytes);
   }
@@ -68,6 +76,10 @@ class Array {
  private:
   std::unique_ptr<char[]> raw_;
   T* data_ = nullptr;
+};
+
+struct Walk {
+  int32_t next, stop;  // the edge that is delivered next, and the end of the row
 };
 
 template <typename T>
@@ -83,6 +95,10 @@ struct Wire {
   T scale;
   const void* later;  // how much longer than the shortest delay that of each edge is; none if it is the same for all
   int64_t later_bytes;
+  // Spikes whose edges are walked as they fall due, by the row in which the first can arrive; see `deliver_due`.
+  bool walked = false;
+  std::vector<std::vector<Walk>> walks;
+  Array<T> due;  // what arrives in one row: small enough for the second cache, where the whole line is not
   int64_t head = 0;  // the row that is read next
   std::vector<int64_t> row;  // that each step of the block reads
   int64_t n_post, n_chunks;
@@ -100,6 +116,12 @@ enum Coefficient {
   kFirstGain, kFirstFade, kFirstKept, kFirstAdd, kFirstMean,
   kSecondGain, kSecondFade, kSecondKept, kSecondAdd, kSecondMean,
   kCoefficients
+};
+
+// Chunks that one thread runs, and who of them spiked in each step of the block.
+struct Range {
+  int64_t first, last;
+  std::vector<std::vector<int32_t>> fired;
 };
 
 template <typename T>
@@ -128,7 +150,7 @@ struct Population {
   int32_t *counts, *ids;  // spikes of each step, and who, as far as there is room
   int64_t room, total;
   std::vector<Wire<T>*> onto, jumps, out;  // onto: all but the delta wires
-  std::vector<std::vector<int32_t>> fired;  // of each step of the block
+  std::vector<Range> ranges;
 };
 
 // What exp(x) needs of a type: its range, the number that shifts a whole number into the last bits, and log 2 in two
@@ -177,10 +199,10 @@ struct ExpOf<double> {
 
 // All kinds of neurons and numbers of wires, with one set of parameters and with many, for each type and level.
 template <typename T>
-using Runner = void (*)(Population<T>&, int64_t, int64_t);
+using Runner = void (*)(const Population<T>&, Range&, int64_t, int64_t);
 #define RUNNER(LEVEL, TARGET, T, NAME, WIRES, OPEN, SAME)                             \
-  TARGET void NAME##_##T##_##LEVEL(Population<T>& p, int64_t step, int64_t length) { \
-    level_##LEVEL::run_chunks<T, WIRES, OPEN, SAME>(p, step, length);                \
+  TARGET void NAME##_##T##_##LEVEL(const Population<T>& p, Range& r, int64_t step, int64_t length) { \
+    level_##LEVEL::run_chunks<T, WIRES, OPEN, SAME>(p, r, step, length);                             \
   }
 #define RUNNERS(T)                                                              \
   FOR_EACH_LEVEL(RUNNER, T, generalised, -1, false, false)                      \
@@ -194,7 +216,7 @@ using Runner = void (*)(Population<T>&, int64_t, int64_t);
   FOR_EACH_LEVEL(RUNNER, T, open_1_same, 1, true, true)                         \
   FOR_EACH_LEVEL(RUNNER, T, open_2_many, 2, true, false)                        \
   FOR_EACH_LEVEL(RUNNER, T, open_2_same, 2, true, true)                         \
-  Runner<T> runner(const Population<T>& p) {                                    \
+  Runner<T> runner_of(const Population<T>& p) {                                 \
     static constexpr Runner<T> kGeneralisedRunner[] = LEVELS(generalised_##T);  \
     static constexpr Runner<T> kRunners[5][2][sizeof(kGeneralisedRunner) / sizeof(Runner<T>)] = { \
         {LEVELS(current_0_many_##T), LEVELS(current_0_same_##T)},               \
@@ -217,23 +239,25 @@ void deliver(Wire<T>& w, const std::vector<int32_t>& ids, int64_t q) {
   const uint64_t fixed = (w.head + q + w.delay) % rows;
   T* const line = w.line.get();
   uint8_t* const touched = w.touched.get();
+  const int32_t *const indptr = w.indptr, *const targets = w.target;
+  const T *const weight = w.weight, scale = w.scale;
   for (size_t a = 0; a < ids.size(); ++a) {
     if (a + 2 < ids.size()) {
-      const int64_t next = w.indptr[ids[a + 2]];
+      const int64_t next = indptr[ids[a + 2]];
       for (int64_t l = 0; l < 4; ++l) {
-        PREFETCH(w.target + next + 16 * l);
-        PREFETCH(w.weight + next + 16 * l);
+        PREFETCH(targets + next + 16 * l);
+        PREFETCH(weight + next + 16 * l);
       }
     }
-    const int64_t stop = w.indptr[ids[a] + 1];
-    for (int64_t e = w.indptr[ids[a]]; e < stop; ++e) {
-      const auto target = static_cast<uint64_t>(w.target[e]), chunk = target / kChunk;
+    const int64_t stop = indptr[ids[a] + 1];
+    for (int64_t e = indptr[ids[a]]; e < stop; ++e) {
+      const auto target = static_cast<uint64_t>(targets[e]), chunk = target / kChunk;
       uint64_t row = fixed;
       if constexpr (kEach) {
         row += static_cast<const Later*>(w.later)[e];
         row = row >= rows ? row - rows : row;  // no edge's delay is longer than there are rows
       }
-      line[chunk * chunk_size + row * kChunk + target % kChunk] += w.weight[e] * w.scale;
+      line[chunk * chunk_size + row * kChunk + target % kChunk] += weight[e] * scale;
       if constexpr (kMark) touched[chunk * rows + row] = 1;
     }
   }
@@ -261,35 +285,157 @@ void deliver(Wire<T>& w, const std::vector<int32_t>& ids, int64_t q) {
     go(static_cast<uint16_t*>(nullptr));
 }
 
+// Edges in each row ascend by delay: then a spike can be walked along its row as its edges fall due, and all that is
+// delivered at once goes to one row of the line.
+template <typename Later>
+bool ascends(const int32_t* indptr, int64_t n, const Later* later) {
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t e = indptr[i] + 1; e < indptr[i + 1]; ++e)
+      if (later[e] < later[e - 1]) return false;
+  return true;
+}
+
 template <typename T>
-void run(std::vector<Population<T>>& populations, std::vector<Wire<T>>& wires, int64_t n_steps, int64_t block) {
+void choose_walk(Wire<T>& w, int64_t n_pre) {
+  constexpr int64_t kSecondCache = int64_t{1} << 20;
+  const int64_t span = w.rows - w.delay + 1, edges = w.indptr[n_pre];
+  if (w.later == nullptr || static_cast<int64_t>(sizeof(T)) * span * w.n_post < kSecondCache || edges < 8 * span * n_pre) return;
+  w.walked = w.later_bytes == 1 ? ascends(w.indptr, n_pre, static_cast<const uint8_t*>(w.later))
+                                : ascends(w.indptr, n_pre, static_cast<const uint16_t*>(w.later));
+  if (!w.walked) return;
+  w.walks.resize(w.rows);
+  w.due = Array<T>(w.n_chunks * kChunk);
+}
+
+// Deliver what arrives in a row, before it is read.
+template <typename T, typename Later>
+void deliver_due(Wire<T>& w, int64_t row) {
+  const Later* const later_of = static_cast<const Later*>(w.later);
+  T* const due = w.due.get();
+  bool any = false;
+  for (int64_t later = 0; later <= w.rows - w.delay; ++later) {
+    std::vector<Walk>& walks = w.walks[(row - later + w.rows) % w.rows];
+    const Later now = static_cast<Later>(later);
+    for (size_t a = 0; a < walks.size(); ++a) {
+      if (a + 4 < walks.size()) {
+        const int64_t next = walks[a + 4].next;
+        for (int64_t l = 0; l < 4; ++l) {
+          PREFETCH(w.target + next + 16 * l);
+          PREFETCH(w.weight + next + 16 * l);
+        }
+        PREFETCH(later_of + next);
+        PREFETCH(later_of + next + 64);
+      }
+      int64_t e = walks[a].next;
+      const int64_t stop = walks[a].stop;
+      for (; e < stop && later_of[e] == now; ++e) due[w.target[e]] += w.weight[e];
+      any |= e != walks[a].next;
+      walks[a].next = static_cast<int32_t>(e);
+    }
+  }
+  if (!any) return;
+  w.whole[row] = 1;
+  for (int64_t chunk = 0; chunk < w.n_chunks; ++chunk) {
+    T* to = w.part(chunk, row);
+    T* from = due + chunk * kChunk;
+    for (int64_t i = 0; i < kChunk; ++i) {
+      to[i] += from[i] * w.scale;
+      from[i] = 0;
+    }
+  }
+}
+
+// Deliver all that is still under way into the rows where it will arrive.
+template <typename T, typename Later>
+void deliver_rest(Wire<T>& w) {
+  const Later* const later_of = static_cast<const Later*>(w.later);
+  for (int64_t first = 0; first < w.rows; ++first)
+    for (Walk& walk : w.walks[first])
+      for (int64_t e = walk.next; e < walk.stop; ++e) {
+        const int64_t target = w.target[e];
+        w.part(target / kChunk, (first + later_of[e]) % w.rows)[target % kChunk] += w.weight[e] * w.scale;
+      }
+}
+
+// Have `part(0)` to `part(parts - 1)` done by the calling thread and those of the pool that are free.
+template <typename F>
+void share(ffi::ThreadPool& pool, int64_t parts, const F& part) {
+  struct Job {
+    std::atomic<int64_t> next{0}, done{0};
+  };
+  const auto job = std::make_shared<Job>();
+  const auto work = [job, parts, &part] {
+    const FlushToZero flush;
+    // A thread that comes too late finds nothing left, and does not touch what may be gone.
+    for (int64_t k = job->next.fetch_add(1); k < parts; k = job->next.fetch_add(1)) {
+      part(k);
+      job->done.fetch_add(1, std::memory_order_release);
+    }
+  };
+  const int64_t threads = std::min(pool.num_threads(), parts);
+  for (int64_t k = 1; k < threads; ++k) pool.Schedule(std::function<void()>(work));
+  work();
+  while (job->done.load(std::memory_order_acquire) < parts) std::this_thread::yield();
+}
+
+template <typename T>
+void run_block(ffi::ThreadPool& pool, Population<T>& p, int64_t step, int64_t length) {
+  for (Range& r : p.ranges)
+    for (int64_t q = 0; q < length; ++q) r.fired[q].clear();
+  if (p.kind == kSource) {
+    for (int64_t q = 0; q < length; ++q)
+      for (int64_t i = 0; i < p.n; ++i)
+        if (p.given[(step + q) * p.n + i] != 0) p.ranges[0].fired[q].push_back(static_cast<int32_t>(i));
+  } else {
+    const Runner<T> runner = runner_of(p);
+    const auto part = [&](int64_t k) { runner(p, p.ranges[k], step, length); };
+    const auto parts = static_cast<int64_t>(p.ranges.size());
+    if (p.n_chunks * length >= kWorthSharing) {
+      share(pool, parts, part);
+    } else {
+      for (int64_t k = 0; k < parts; ++k) part(k);
+    }
+  }
+  for (int64_t q = 0; q < length; ++q) {
+    int32_t count = 0;
+    for (const Range& r : p.ranges) {
+      count += static_cast<int32_t>(r.fired[q].size());
+      for (const int32_t i : r.fired[q]) {
+        if (p.total < p.room) p.ids[p.total] = i;
+        ++p.total;
+      }
+    }
+    p.counts[step + q] = count;
+  }
+}
+
+template <typename T>
+void run(ffi::ThreadPool& pool, std::vector<Population<T>>& populations, std::vector<Wire<T>>& wires, int64_t n_steps,
+         int64_t block) {
   for (int64_t step = 0; step < n_steps; step += block) {
     const int64_t length = std::min(block, n_steps - step);
     for (Wire<T>& w : wires)
-      for (int64_t q = 0; q < length; ++q) w.row[q] = (w.head + q) % w.rows;
-    for (Population<T>& p : populations) {
-      for (int64_t q = 0; q < length; ++q) p.fired[q].clear();
-      if (p.kind == kSource) {
-        for (int64_t q = 0; q < length; ++q)
-          for (int64_t i = 0; i < p.n; ++i)
-            if (p.given[(step + q) * p.n + i] != 0) p.fired[q].push_back(static_cast<int32_t>(i));
-      } else {
-        runner(p)(p, step, length);
-      }
       for (int64_t q = 0; q < length; ++q) {
-        p.counts[step + q] = static_cast<int32_t>(p.fired[q].size());
-        for (const int32_t i : p.fired[q]) {
-          if (p.total < p.room) p.ids[p.total] = i;
-          ++p.total;
-        }
+        w.row[q] = (w.head + q) % w.rows;
+        if (w.walked) w.later_bytes == 1 ? deliver_due<T, uint8_t>(w, w.row[q]) : deliver_due<T, uint16_t>(w, w.row[q]);
       }
-    }
+    for (Population<T>& p : populations) run_block(pool, p, step, length);
     for (Wire<T>& w : wires) {
       for (int64_t q = 0; q < length; ++q) w.whole[w.row[q]] = 0;
-      for (int64_t q = 0; q < length; ++q) deliver(w, populations[w.pre].fired[q], q);
+      for (int64_t q = 0; q < length; ++q) {
+        if (w.walked) w.walks[(w.head + q + w.delay) % w.rows].clear();
+        for (const Range& r : populations[w.pre].ranges) {
+          if (!w.walked) deliver(w, r.fired[q], q);
+          else
+            for (const int32_t i : r.fired[q])
+              w.walks[(w.head + q + w.delay) % w.rows].push_back({w.indptr[i], w.indptr[i + 1]});
+        }
+      }
       w.head = (w.head + length) % w.rows;
     }
   }
+  for (Wire<T>& w : wires)
+    if (w.walked) w.later_bytes == 1 ? deliver_rest<T, uint8_t>(w) : deliver_rest<T, uint16_t>(w);
 }
 
 ffi::Error invalid(const std::string& what) { return ffi::Error::InvalidArgument("connectofit: " + what); }
@@ -423,7 +569,7 @@ void take_wire(Wire<T>& w, const int64_t*& at, std::vector<Population<T>>& popul
 // driven and shown, whether some are dead, and whether spikes clear synapses; of every wire pre, post, shortest and longest delay, kind, bytes of
 // `later`.
 template <typename T>
-ffi::Error spiking(ffi::Span<const int64_t> plan, ffi::RemainingArgs args, ffi::RemainingRets rets) {
+ffi::Error spiking(ffi::ThreadPool pool, ffi::Span<const int64_t> plan, ffi::RemainingArgs args, ffi::RemainingRets rets) {
   const FlushToZero flush;
   const int64_t* at = plan.begin();
   const int64_t n_steps = *at++, block = *at++, n_populations = *at++, n_wires = *at++;
@@ -435,10 +581,14 @@ ffi::Error spiking(ffi::Span<const int64_t> plan, ffi::RemainingArgs args, ffi::
   std::vector<Wire<T>> wires(n_wires);
   for (Population<T>& p : populations) {
     take_population(p, at, in);
-    p.fired.resize(block);
+    const int64_t n_ranges = p.kind == kSource ? 1 : std::clamp(p.n_chunks / kFewestChunks, int64_t{1}, kMostRanges);
+    for (int64_t k = 0; k < n_ranges; ++k)
+      p.ranges.push_back({p.n_chunks * k / n_ranges, p.n_chunks * (k + 1) / n_ranges, {}});
+    for (Range& r : p.ranges) r.fired.resize(block);
   }
   for (Wire<T>& w : wires) {
     take_wire(w, at, populations, in);
+    choose_walk(w, populations[w.pre].n);
     if (w.delay < block || w.rows < w.delay) return invalid("delays are shorter than the block, or than the shortest");
     Population<T>& post = populations[w.post];
     if (post.kind == kSource) return invalid("a wire ends at a source");
@@ -466,7 +616,7 @@ ffi::Error spiking(ffi::Span<const int64_t> plan, ffi::RemainingArgs args, ffi::
     p.ids = reinterpret_cast<int32_t*>(ids.untyped_data());
     p.room = static_cast<int64_t>(ids.element_count());
   }
-  run(populations, wires, n_steps, block);
+  run(pool, populations, wires, n_steps, block);
   auto result = results.begin();
   for (const Population<T>& p : populations) {
     if (p.kind == kSource) continue;
@@ -487,9 +637,11 @@ ffi::Error spiking(ffi::Span<const int64_t> plan, ffi::RemainingArgs args, ffi::
   return ffi::Error::Success();
 }
 
+auto signature() {
+  return ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Attr<ffi::Span<const int64_t>>("plan").RemainingArgs().RemainingRets();
+}
+
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(connectofit_spiking_f32, spiking<float>,
-                              ffi::Ffi::Bind().Attr<ffi::Span<const int64_t>>("plan").RemainingArgs().RemainingRets());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(connectofit_spiking_f64, spiking<double>,
-                              ffi::Ffi::Bind().Attr<ffi::Span<const int64_t>>("plan").RemainingArgs().RemainingRets());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(connectofit_spiking_f32, spiking<float>, signature());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(connectofit_spiking_f64, spiking<double>, signature());

@@ -8,12 +8,23 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from connectofit.sim.parameters import Parameter
 
 State = dict[str, Array]
 Values = dict[str, Float[Array, " neuron"]]
+
+KEPT = "connectofit_kept"
+
+
+def kept(value: Array) -> Array:
+    """The value itself, marked as one that reverse mode keeps of every step.
+
+    What is not marked is computed again from the state and from what is: see `connectofit.sim.time_loop`.
+    """
+    return checkpoint_name(value, KEPT)
 
 
 @dataclass

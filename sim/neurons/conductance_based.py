@@ -23,12 +23,13 @@ from abc import abstractmethod
 from typing import ClassVar, Literal, get_args
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from connectofit.sim.neurons.base import Drive, NeuronModel, State, Values
 from connectofit.sim.neurons.firing import above_zero, fire, noise_parameter, not_refractory, refractory_period
-from connectofit.sim.neurons.integration import Slopes, Variables, check_method, explicit_step, relax
-from connectofit.sim.neurons.linear import membrane_noise, relative_expm1
+from connectofit.sim.neurons.integration import Slopes, Variables, check_method, explicit_step, relax_at
+from connectofit.sim.neurons.linear import membrane_noise
 from connectofit.sim.parameters import Parameter
 from connectofit.sim.surrogate import Surrogate
 
@@ -38,8 +39,11 @@ Rates = dict[str, tuple[Array, Array]]  # {gate: (alpha, beta)} per ms
 
 def linoid(x: Array) -> Array:
     """x / (exp(x) - 1), which is 1 at x = 0, without overflow for large x of either sign."""
-    size = jnp.where(x > 0, x, -x)  # whose derivative at 0 is that of the branch taken below, unlike that of abs
-    return jnp.where(x > 0, jnp.exp(-size), 1.0) / relative_expm1(-size)
+    # (1 - T) / (T / y) with y = x / 2 and T = tanh(y); the series of T / y near 0.
+    y = 0.5 * x
+    t, small = jnp.tanh(y), jnp.abs(y) < 0.02
+    series = 1.0 - y**2 * (1.0 / 3.0 - y**2 * (2.0 / 15.0 - y**2 * (17.0 / 315.0)))
+    return (1.0 - t) / jnp.where(small, series, t / jnp.where(small, 1.0, y))
 
 
 def conductance(default: float, what: str) -> Parameter:
@@ -112,8 +116,10 @@ class ConductanceBased(NeuronModel):
         else:
             held = state
             if self.method == "exponential_midpoint":
-                held = dict(zip(names, self._relaxed(p, state, state, drive, 0.5 * dt_ms), strict=True))
-            new, *gates = self._relaxed(p, state, held, drive, dt_ms)
+                # The barriers keep XLA from computing these anew for every variable that depends on them.
+                halfway = lax.optimization_barrier(self._relaxed(p, state, state, drive, 0.5 * dt_ms))
+                held = dict(zip(names, halfway, strict=True))
+            new, *gates = lax.optimization_barrier(self._relaxed(p, state, held, drive, dt_ms))
         new = new if drive.jump is None else new + drive.jump
         new = membrane_noise(new, p["noise_mV"], p["c_m_pF"] / p["g_leak_nS"], dt_ms, noise)
         below = v < p["v_threshold_mV"]
@@ -130,8 +136,8 @@ class ConductanceBased(NeuronModel):
         if drive.conductance is not None and drive.conductance_potential is not None:
             g, pull = g + drive.conductance, pull + drive.conductance_potential
         rates = self.rates(p, v)
-        gates = (relax(state[k], a / (a + b), 1.0 / (a + b), dt_ms) for k, (a, b) in rates.items())
-        return relax(state["v_mV"], pull / g, p["c_m_pF"] / g, dt_ms), *gates
+        gates = (relax_at(a + b, state[k], a, dt_ms) for k, (a, b) in rates.items())
+        return relax_at(g, state["v_mV"], pull, dt_ms / p["c_m_pF"]), *gates
 
     def _slopes(self, p: Values, drive: Drive) -> Slopes:
         def slopes(y: Variables, t_ms: float) -> Variables:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
+from connectofit.sim.neurons.base import kept
 from connectofit.sim.parameters import Parameter
 from connectofit.sim.surrogate import Surrogate, spike
 
@@ -31,19 +32,26 @@ def above_zero(default: float, unit: str, meaning: str) -> Parameter:
     return Parameter(default, unit, meaning, low=0.0, open_low=True)
 
 
+def in_refractory_period(resting: Int[Array, " neuron"]) -> Bool[Array, " neuron"]:
+    """Whether a neuron is in its refractory period. Reverse mode keeps it, a byte a neuron, and not the count."""
+    return kept(resting > 0)
+
+
 def fire(
     above: Float[Array, " neuron"],
     resting: Int[Array, " neuron"],
     t_ref_ms: Float[Array, " neuron"],
     dt_ms: float,
     surrogate: Surrogate,
+    rests: Bool[Array, " neuron"] | None = None,
 ) -> tuple[Float[Array, " neuron"], Int[Array, " neuron"]]:
     """(spikes, steps that are left of the refractory period after this one).
 
     above: the distance to the threshold. There is no test in the refractory period, even where the reset lies above the
-    threshold; it lasts round(t_ref / dt) steps after the one that ends with the spike, as in NEST.
+    threshold; it lasts round(t_ref / dt) steps after the one that ends with the spike, as in NEST. rests: what
+    `in_refractory_period` returned, where a model has asked.
     """
-    spikes = spike(above, surrogate) * (resting == 0)
+    spikes = spike(above, surrogate) * ~(in_refractory_period(resting) if rests is None else rests)
     fired = lax.stop_gradient(spikes) > 0
     steps = jnp.round(t_ref_ms / dt_ms).astype(jnp.int32)
     return spikes, jnp.where(fired, steps, jnp.maximum(resting - 1, 0))

@@ -37,6 +37,13 @@ def relax(y: Array, y_inf: Array, tau_ms: Array, dt_ms: float | Array) -> Array:
     return y - (y_inf - y) * jnp.expm1(-dt_ms / tau_ms)
 
 
+def relax_at(rate: Array, y: Array, pull: Array, dt_ms: float | Array) -> Array:
+    """The solution of dy/dt = pull - rate y one step later, for rates above 0."""
+    # 1 - exp(-x) = 2 T / (1 + T) with T = tanh(x / 2): exact where x is small too, and faster than `expm1`.
+    t = jnp.tanh(0.5 * dt_ms * rate)
+    return y + (pull - rate * y) * (2.0 * t) / ((1.0 + t) * rate)
+
+
 def check_method(method: str, allowed: tuple[str, ...], owner: str) -> None:
     """Raise `UnknownNameError` for a method that the model does not have."""
     if method not in allowed:

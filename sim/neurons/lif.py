@@ -25,13 +25,15 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from connectofit.connectome.errors import unknown_name
-from connectofit.sim.neurons.base import Drive, NeuronModel, State, Values
+from connectofit.sim.neurons.base import Drive, NeuronModel, State, Values, kept
 from connectofit.sim.neurons.firing import (
     above_zero,
     fire,
+    in_refractory_period,
     noise_parameter,
     not_refractory,
     refractory_period,
@@ -82,6 +84,7 @@ class LIF(NeuronModel):
         self, p: Values, state: State, drive: Drive, dt_ms: float, noise: Float[Array, " neuron"] | None
     ) -> tuple[State, Float[Array, " neuron"]]:
         v, resting = state["v_mV"], state["refractory_steps"]
+        rests = in_refractory_period(resting)
         v_rest = p["v_rest_mV"] + p["r_m_GOhm"] * p["i_bias_pA"]
         membrane = leaky_step(v, v_rest, p["r_m_GOhm"], p["tau_m_ms"], drive, dt_ms)
         new = membrane_noise(membrane.v, p["noise_mV"], membrane.tau_ms, dt_ms, noise)
@@ -89,6 +92,7 @@ class LIF(NeuronModel):
         if self.refractory_input == "keep" and drive.jump is not None:
             left = jnp.maximum(resting - 1, 0) * dt_ms
             held = v + drive.jump * jnp.exp(-left / p["tau_m_ms"])
-        new = jnp.where(resting > 0, held, new)
-        spikes, resting = fire(new - p["v_threshold_mV"], resting, p["t_ref_ms"], dt_ms, self.surrogate)
+        # The barrier keeps XLA from computing this anew for every variable that depends on it.
+        new = kept(lax.optimization_barrier(jnp.where(rests, held, new)))
+        spikes, resting = fire(new - p["v_threshold_mV"], resting, p["t_ref_ms"], dt_ms, self.surrogate, rests)
         return {"v_mV": reset_potential(spikes, p["v_reset_mV"], new), "refractory_steps": resting}, spikes

@@ -264,11 +264,74 @@ def test_a_neuron_with_a_hundred_thousand_inputs_gets_them_all():
     np.testing.assert_allclose(fused.state.projections["p"]["y"][7], expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("kind", ["one delay, two gains", "delays of edges"])
+def test_a_fused_run_takes_fourteen_bytes_an_edge(kind):
+    n, e = 1_000, 400_000
+    rng = np.random.default_rng(0)
+    start = np.sort(rng.integers(0, n, e))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(start, minlength=n))]).astype(np.int32)
+    cells = Population("cells", LIF(), tuple(range(n)), np.zeros(n, np.int8), ("all",))
+    two = kind == "one delay, two gains"
+    projection = Projection(
+        "p", "cells", "cells", Exponential(), indptr, rng.integers(0, n, e, dtype=np.int32),
+        rng.random(e, dtype=np.float32), (rng.random(e) < 0.5 * two).astype(np.int8), ("a", "b") if two else ("a",),
+        1.0, edge_delay_ms=None if two else rng.integers(10, 20, e).astype(np.float16) / 10, longest_delay_ms=2.0,
+    )  # fmt: skip
+    log_gain = np.zeros(2 if two else 1)
+    net = Network((cells,), (projection,), {"cells": defaults(LIF), "p": {"log_gain": log_gain, "tau_syn_ms": [5.0]}})
+    state = initial_state(net, dt_ms=0.1)
+    one = jax.jit(lambda net, state: run(net, state, {}, {}, {}, dt_ms=0.1, n_steps=10, room=(("cells", 100),)))
+    used = one.lower(jax.tree.map(jnp.asarray, net), state).compile().memory_analysis()
+    neurons = 40 * n + 2 * 4 * 20 * n  # parameters and state; what is under way, before and after
+    assert used.argument_size_in_bytes + used.temp_size_in_bytes + used.output_size_in_bytes < 14 * e + 3 * neurons
+
+
 def test_more_spikes_than_there_was_room_for_are_not_lost():
     net = network(t_ref_ms=0.0)
     settings = {"stimuli": [Step(None, 1e5)], "duration_ms": 100.0}  # every neuron in every step: 10 kHz
     (fused,) = runs(net, ("fused",), **settings)
     assert len(fused.spikes) == N * 1000
+
+
+def test_a_population_that_threads_share_has_the_same_spikes():
+    n, e = 6_000, 60_000  # enough for a second thread to be asked for
+    rng = np.random.default_rng(2)
+    start = np.sort(rng.integers(0, n, e))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(start, minlength=n))]).astype(np.int32)
+    cells = Population("cells", LIF(), tuple(range(n)), np.zeros(n, int), ("all",))
+    projection = Projection(
+        "p", "cells", "cells", Exponential(), indptr, rng.integers(0, n, e, dtype=np.int32), rng.normal(0, 40, e),
+        np.zeros(e, np.int8), ("all",), 2.0,
+    )  # fmt: skip
+    net = Network((cells,), (projection,), {"cells": defaults(LIF), "p": {"log_gain": [0.0], "tau_syn_ms": [5.0]}})
+    settings = {"stimuli": [Step(range(0, n, 2), 230.0)], "record": ["spikes"], "duration_ms": 40.0}
+    slow, fused, again = runs(net, ("native", "fused", "fused"), **settings)
+    assert len(slow.spikes) > 3_000
+    assert pairs(slow) == pairs(fused) == pairs(again)
+
+
+def test_rows_in_the_order_of_delays_are_walked_as_they_fall_due():
+    n, per_row, longest = 2_000, 600, 71  # in steps: the line is too large for the second cache
+    rng = np.random.default_rng(6)
+    indptr = (np.arange(n + 1) * per_row).astype(np.int32)
+    delays = np.sort(rng.integers(3, longest + 1, (n, per_row)), axis=1).ravel() / 10
+    cells = Population("cells", LIF(), tuple(range(n)), np.zeros(n, int), ("all",))
+    projection = Projection(
+        "p", "cells", "cells", Exponential(), indptr, rng.integers(0, n, delays.size, dtype=np.int32),
+        rng.normal(0, 10, delays.size), np.zeros(delays.size, np.int8), ("all",), 0.3, edge_delay_ms=delays,
+        longest_delay_ms=longest / 10,
+    )  # fmt: skip
+    net = Network((cells,), (projection,), {"cells": defaults(LIF), "p": {"log_gain": [0.2], "tau_syn_ms": [5.0]}})
+    settings = {"stimuli": [Step(range(0, n, 2), 400.0)], "record": ["spikes"], "duration_ms": 30.0}
+    slow, fused, cut = (
+        runs(net, (method,), **settings, chunk_steps=steps)[0]
+        for method, steps in (("native", None), ("fused", None), ("fused", 70))
+    )
+    assert len(slow.spikes) > 1_000
+    assert pairs(slow) == pairs(fused) == pairs(cut)
+    for x, y, z in zip(*(jax.tree.leaves(r.state) for r in (slow, fused, cut)), strict=True):
+        np.testing.assert_allclose(y, x, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(z, x, rtol=0, atol=1e-10)
 
 
 def test_trials_are_those_of_single_steps():

@@ -10,7 +10,7 @@ from jax.test_util import check_grads
 
 from connectofit.connectome.errors import UnknownNameError
 from connectofit.sim import csr_primitives
-from connectofit.sim.kernels import choose, csr, prepare, propagate
+from connectofit.sim.kernels import choose, csr, prepare, propagate, propagate_along
 from connectofit.sim.native import compiled_kernels
 
 METHODS = (
@@ -125,12 +125,12 @@ def test_lowering_for_other_platforms_gives_what_the_loops_give():
     pre, post, weight, indptr = (jnp.asarray(a) for a in edges(6, 5, 17))
     rng = np.random.default_rng(8)
     x, g = jnp.asarray(rng.normal(size=(4, 6)), jnp.float32), jnp.asarray(rng.normal(size=(4, 5)), jnp.float32)
-    w = jnp.stack([weight, 2 * weight])
+    w = jnp.stack([weight, 2 * weight]).astype(jnp.float32)
     graph = (indptr, post, pre)
     for name, args, settings in (
         ("push", (x, w), {"n_post": 5}),
         ("pull", (g, w), {"n_post": 5}),
-        ("outer", (x, g), {"groups": 2}),
+        ("outer", (w, x, g), {}),
     ):
         loops, segments = (getattr(csr_primitives, f"_{name}_{how}") for how in ("loops", "segments"))
         expected = segments(*args, *graph, **settings)
@@ -150,6 +150,109 @@ def test_tape_of_a_time_loop_holds_nothing_of_edges_times_steps():
     assert f"[{n_steps},{n}]" in text
     assert f"[{n_steps},{n_edges}]" not in text
     assert f"[{n_steps},1,{n_edges}]" not in text
+
+
+def rows_of_all_lengths(longest: int, n_post: int, seed: int = 0):
+    """(pre, post, weight, indptr) where neuron i has i edges, from none to `longest`."""
+    rng = np.random.default_rng(seed)
+    pre = np.repeat(np.arange(longest + 1), np.arange(longest + 1))
+    indptr = np.concatenate([[0], np.cumsum(np.arange(longest + 1))])
+    return pre, rng.integers(0, n_post, len(pre)), rng.normal(size=len(pre)), indptr
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("batch", [1, 2, 3, 16, 19, 40])
+@pytest.mark.parametrize("x64", [False, True])
+def test_backward_product_is_right_for_rows_of_every_length_and_batches_of_every_width(method, batch, x64):
+    longest, n_post = 70, 9
+    pre, post, weight, indptr = rows_of_all_lengths(longest, n_post)
+    rng = np.random.default_rng(1)
+    g, dtype = rng.normal(size=(batch, n_post)), np.float64 if x64 else np.float32
+    with jax.enable_x64(x64):
+        loss = lambda x, w: (product(x, w, indptr, post, n_post, method) * g.astype(dtype)).sum()  # noqa: E731
+        dx = jax.jit(jax.grad(loss))(jnp.ones((batch, longest + 1), dtype), jnp.asarray(weight, dtype))
+    expected = g @ dense_matrix(pre, post, weight, longest + 1, n_post).T
+    np.testing.assert_allclose(dx, expected, **({"atol": 1e-13} if x64 else {"rtol": 2e-5, "atol": 1e-5}))
+
+
+@pytest.mark.parametrize("method", ["event", METHODS[1]])
+def test_neuron_with_100_000_edges_is_summed_as_in_numpy(method):
+    rng = np.random.default_rng(4)
+    n, n_edges = 3, 100_000
+    post, weight, x = rng.integers(0, n, n_edges), rng.normal(size=n_edges), np.array([0.0, 1.5, 0.0])
+    indptr, g = np.array([0, 0, n_edges, n_edges]), rng.normal(size=n)
+    with jax.enable_x64(True):
+        f = lambda x, w: product(x, w, indptr, post, n, method)  # noqa: E731
+        y, back = jax.jit(lambda x, w: jax.vjp(f, x, w))(x, weight)
+        dx, dw = back(jnp.asarray(g))
+    np.testing.assert_allclose(y, 1.5 * np.bincount(post, weight, n), rtol=1e-12, atol=1e-10)
+    np.testing.assert_allclose(dx, [0.0, weight @ g[post], 0.0], rtol=1e-10)
+    np.testing.assert_allclose(dw, 1.5 * g[post], rtol=1e-14)
+
+
+@pytest.mark.parametrize("native", [False, pytest.param(True, marks=METHODS[1].marks)])
+def test_outer_adds_one_product_per_edge_to_what_was_there(native):
+    pre, post, _, indptr = edges(7, 6, 23)
+    rng = np.random.default_rng(9)
+    x, g, a = rng.normal(size=(4, 7)), rng.normal(size=(4, 6)), rng.normal(size=(2, 23))
+    x[:, 2] = 0.0
+    with jax.enable_x64(True):
+        graph = tuple(jnp.asarray(v, jnp.int32) for v in (indptr, post, pre))
+        run = lambda a, x, g: csr_primitives.outer_p.bind(a, x, g, *graph, native=native)  # noqa: E731
+        arrays = tuple(jnp.asarray(v) for v in (a, x, g))
+        found, kept = jax.jit(run)(*arrays), np.array(arrays[0])
+        check_grads(run, arrays, order=2)
+    products = (x[:, pre] * g[:, post]).reshape(2, 2, 23).sum(axis=1)
+    np.testing.assert_allclose(found, a + products, atol=1e-14)
+    np.testing.assert_array_equal(kept, a)  # what is given stays as it was
+
+
+def loop(x0, w, graph, method, *, along: bool, n_steps=7):
+    """A time loop of products, the derivative by the weights in its carry or not."""
+    prepared = prepare(w, graph, method)
+
+    def step(carry, _):
+        x, d = carry
+        y, d = propagate_along(x, prepared, d) if along else (propagate(x, prepared), d)
+        return (jnp.tanh(y) + 0.1 * x, d), y
+
+    (x, _), ys = jax.lax.scan(step, (x0, w[None, :]), None, length=n_steps)
+    return (x**2).sum() + ys.sum()
+
+
+@pytest.mark.parametrize("method", ["event", METHODS[1]])
+def test_derivative_in_the_carry_is_that_of_the_dense_loop(method):
+    n = 8
+    _, post, weight, indptr = edges(n, n, 30)
+    rng = np.random.default_rng(10)
+    x = 0.5 * rng.normal(size=(2, n))
+    x[:, 3] = 0.0
+
+    def values_and_gradients(f, axes, x, w):
+        args = (x if axes[0] == 0 else x[0], w if axes[1] == 0 else w[0])
+        each = jax.vmap(jax.value_and_grad(f, argnums=(0, 1)), axes)(*args)
+        return each, jax.grad(lambda *args: jax.vmap(f, axes)(*args).sum(), argnums=(0, 1))(*args)
+
+    with jax.enable_x64(True):
+        graph, x, w = csr(indptr, post, n), jnp.asarray(x), jnp.asarray(0.5 * np.stack([weight, 0.5 * weight]))
+        dense = lambda x, w: loop(x, w, graph, "dense", along=False)  # noqa: E731
+        carried = lambda x, w: loop(x, w, graph, method, along=True)  # noqa: E731
+        for axes in ((0, 0), (0, None), (None, 0)):
+            expected, found = (values_and_gradients(f, axes, x, w) for f in (dense, carried))
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), expected, found)
+        check_grads(carried, (x[0], w[0]), order=2)
+        jit_first = jax.jit(jax.grad(carried, argnums=1))(x[0], w[0])
+        grad_first = jax.grad(jax.jit(carried), argnums=1)(x[0], w[0])
+    np.testing.assert_allclose(jit_first, grad_first, rtol=1e-14)
+
+
+def test_derivative_in_the_carry_is_added_to_in_place():
+    n, n_edges = 10, 4_000
+    _, post, weight, indptr = edges(n, n, n_edges)
+    f = lambda w: loop(jnp.ones(n), w, csr(indptr, post, n), "event", along=True)  # noqa: E731
+    text = jax.jit(jax.grad(f)).lower(jnp.asarray(weight, jnp.float32)).as_text()
+    assert "connectofit" not in text  # nothing is left that only another platform could run
+    assert f"7x{n_edges}x" not in text  # one array of all edges, not one for each step
 
 
 def test_automatic_choice_is_dense_for_small_graded_populations_only():

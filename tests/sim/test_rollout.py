@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from connectofit.connectome.errors import SettingError, UnknownNameError
-from connectofit.sim import initial_state, rollout
+from connectofit.sim import (
+    LIF,
+    Exponential,
+    ExponentialConductance,
+    Network,
+    Population,
+    Projection,
+    initial_state,
+    rollout,
+)
+from connectofit.sim.native import compiled_kernels
+
+NATIVE = pytest.param(
+    "native", marks=pytest.mark.skipif(not compiled_kernels().available, reason=compiled_kernels().reason)
+)
 
 
 def stimulus(n_steps: int, n: int, seed: int = 0) -> np.ndarray:
@@ -195,3 +211,90 @@ def test_bad_arguments_are_named_before_anything_is_compiled(random_worm, lif):
     state = initial_state(lif(np.ones((2, 2)), delay_ms=1.0), dt_ms=0.5)
     with pytest.raises(SettingError, match="same dt_ms"):
         rollout(lif(np.ones((2, 2)), delay_ms=1.0), state, {}, dt_ms=0.25, n_steps=1)
+
+
+def recurrent(synapse, delay_ms, n=9, n_edges=40):
+    """LIF neurons with repeated edges, self-loops, and a neuron that sends to none."""
+    rng = np.random.default_rng(6)
+    pre = np.sort(rng.integers(0, n - 1, n_edges)) if n_edges else np.empty(0, int)
+    post = rng.integers(0, n, n_edges)
+    if n_edges:
+        post[1], pre[1], post[2] = post[0], pre[0], pre[2]
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(pre, minlength=n))]).astype(np.int32)
+    weight = rng.uniform(0.5, 1.5, n_edges) * (8.0 if isinstance(synapse, ExponentialConductance) else 60.0)
+    params = {name: np.full(n, p.default) for name, p in LIF.parameters.items()}
+    cells = Population("cells", LIF(), tuple(range(n)), np.arange(n, dtype=np.int32), tuple(range(n)))
+    syn = Projection(
+        "syn", "cells", "cells", synapse, indptr, post.astype(np.int32), weight, np.zeros(n_edges, np.int32), ("all",),
+        delay_ms,
+    )  # fmt: skip
+    own = {name: np.full(1, p.default) for name, p in synapse.parameters.items()} | {"log_gain": np.zeros(1)}
+    return Network((cells,), (syn,), {"cells": params, "syn": own})
+
+
+def by_weights(net, method, checkpoint=None, n_steps=41):
+    """A function of the edges' weights, through spikes, potentials and the state at the end."""
+    drive = np.random.default_rng(7).normal(350.0, 100.0, (n_steps, 9))
+
+    def f(weight):
+        (projection,) = net.projections
+        own = replace(net, projections=(replace(projection, base_weight=weight),))
+        how = {"dt_ms": 0.5, "method": method, "checkpoint": checkpoint, "record": ("spikes", "v_mV")}
+        end, out = rollout(own, None, {"cells": jnp.asarray(drive)}, **how)
+        return (
+            (out["cells"]["spikes"] * jnp.arange(9.0)).sum()
+            + (out["cells"]["v_mV"] ** 2).mean()
+            + (end.projections["syn"]["y"] ** 2).sum()
+        )
+
+    return f
+
+
+@pytest.mark.parametrize("method", ["event", NATIVE])
+@pytest.mark.parametrize("delay_ms", [0.5, 1.5])  # blocks of one step and of three, with a rest
+@pytest.mark.parametrize("synapse", [Exponential(), ExponentialConductance()])
+def test_gradient_by_the_weights_of_edges_is_that_of_the_dense_matrix(method, delay_ms, synapse):
+    net = recurrent(synapse, delay_ms)
+    with jax.enable_x64(True):
+        weight = jnp.asarray(net.projections[0].base_weight)
+        expected, dense = jax.jit(jax.value_and_grad(by_weights(net, "dense")))(weight)
+        for checkpoint in (None, "sqrt", 5):
+            value, found = jax.jit(jax.value_and_grad(by_weights(net, method, checkpoint)))(weight)
+            np.testing.assert_allclose(value, expected, rtol=1e-12)
+            np.testing.assert_allclose(found, dense, rtol=1e-10, atol=1e-12 * np.abs(dense).max())
+        batch = jnp.stack([weight, 0.9 * weight])
+        mapped = jax.jit(jax.vmap(jax.grad(by_weights(net, method))))(batch)
+        second = jax.jit(jax.grad(by_weights(net, "dense")))(batch[1])
+        direction = jnp.cos(jnp.arange(weight.shape[0]))
+        forward = jax.jit(lambda w: jax.jvp(by_weights(net, method), (w,), (direction,))[1])(weight)
+    np.testing.assert_allclose(mapped[0], dense, rtol=1e-10, atol=1e-12 * np.abs(dense).max())
+    np.testing.assert_allclose(mapped[1], second, rtol=1e-10, atol=1e-12 * np.abs(second).max())
+    np.testing.assert_allclose(forward, np.asarray(dense) @ np.asarray(direction), rtol=1e-10)
+    assert np.count_nonzero(dense) > 30
+
+
+@pytest.mark.parametrize("method", ["event", NATIVE])
+def test_network_without_edges_has_an_empty_gradient(method):
+    net = recurrent(Exponential(), 0.5, n_edges=0)
+    with jax.enable_x64(True):
+        gradient = jax.jit(jax.grad(by_weights(net, method)))(jnp.zeros(0))
+    assert gradient.shape == (0,)
+
+
+def test_tape_of_the_gradient_by_weights_is_one_float_and_one_byte_for_a_neuron_and_step():
+    n, n_steps = 500, 400
+    net = recurrent(Exponential(), 0.5)
+    (cells,), (syn,) = net.populations, net.projections
+    cells = replace(cells, ids=tuple(range(n)), type_index=np.zeros(n, np.int32))
+    syn = replace(syn, indptr=np.concatenate([syn.indptr, np.full(n - 9, 40)]).astype(np.int32))
+    net = replace(net, populations=(cells,), projections=(syn,))
+
+    def loss(weight, drive):
+        own = replace(net, projections=(replace(net.projections[0], base_weight=weight),))
+        end, _ = rollout(own, None, {"cells": drive}, dt_ms=0.5, record=(), method="event")
+        return (end.populations["cells"]["v_mV"] ** 2).sum()
+
+    weight = jnp.asarray(syn.base_weight, jnp.float32)
+    compiled = jax.jit(jax.grad(loss)).lower(weight, jnp.zeros((n_steps, n))).compile()
+    tape = n * n_steps * (4 + 1)
+    assert compiled.memory_analysis().temp_size_in_bytes < 1.2 * tape

@@ -23,6 +23,7 @@ from connectofit.sim import (
     rollout,
     simulate,
 )
+from connectofit.sim.collect import Collector
 
 STIMULI = (Step("n1", 1.0, 10.0, 60.0), WhiteNoise(["n2", "n3"], 0.5))
 
@@ -46,6 +47,30 @@ def test_chunks_never_change_spikes_and_currents_in_networks_with_delays(lif, ch
     np.testing.assert_array_equal(cut.spikes.time_ms, whole.spikes.time_ms)
     np.testing.assert_array_equal(cut.spikes.ids, whole.spikes.ids)
     np.testing.assert_array_equal(cut.trace("v_mV"), whole.trace("v_mV"))
+
+
+@pytest.mark.parametrize("method", ["event", "auto"])
+def test_recorded_spikes_do_not_stay_on_the_device(lif, method, monkeypatch):
+    net = lif(np.zeros((20, 20)), delay_ms=1.5)
+    held, add = [], Collector.add
+
+    def adding(self, out, first):
+        add(self, out, first)
+        held.append(sum(a.nbytes for a in jax.live_arrays()))
+
+    monkeypatch.setattr(Collector, "add", adding)
+    recording = simulate(
+        net,
+        duration_ms=3000.0,
+        dt_ms=0.5,
+        stimuli=(Step(None, 300.0),),
+        record=["spikes"],
+        method=method,
+        chunk_steps=60,
+    )
+    assert len(held) == 100
+    assert len(recording.spikes) > 1000
+    assert max(held) <= held[0]
 
 
 def test_run_continued_from_its_state_is_one_run_with_its_noise_and_stimuli(random_worm):
