@@ -17,8 +17,8 @@ from connectofit.sim.rollout import NetworkState, recorded_variables
 from connectofit.sim.selection import Neurons, select
 
 Picks = dict[str, dict[str, np.ndarray]]  # {population: {variable: indices}}
-SpikePairs = tuple[np.ndarray, np.ndarray]  # (step, position among the picked neurons) of every spike
-Chunk = Mapping[str, Mapping[str, np.ndarray | SpikePairs]]
+SpikeTriples = tuple[np.ndarray, np.ndarray, np.ndarray]  # (trial, step, position among the picked) of every spike
+Chunk = Mapping[str, Mapping[str, np.ndarray | SpikeTriples]]
 
 RATE = "rate_Hz"
 """What a population's rate is called among the variables to record."""

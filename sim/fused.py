@@ -192,8 +192,8 @@ def run(
             populations[name] = sources[name]
         else:
             v, resting = next(returned), next(returned)
-            own = {k: next(returned) for k in _GENERALISED_STATE} if isinstance(population.model, GLIF) else {}
-            made = {"v_mV": v, **own, "refractory_steps": resting}
+            levels = {k: next(returned) for k in _GENERALISED_STATE} if isinstance(population.model, GLIF) else {}
+            made = {"v_mV": v, **levels, "refractory_steps": resting}
             populations[name] = {k: made[k] for k in population.model.variables}
             voltage[name] = next(returned)
         counts[name], who[name] = next(returned), next(returned)

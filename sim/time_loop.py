@@ -147,7 +147,8 @@ def in_blocks(
     checkpoint: int | Literal["sqrt"] | None,
 ) -> tuple[NetworkState, Recorded]:
     """`n_steps` steps in blocks of `length`, no more than the shortest delay, and what is recorded in them."""
-    along = {wire.name: wire.prepared.weight[None, :] for wire in wires if _carries_derivative(wire)}
+    weights = {wire.name: wire.prepared.weight for wire in wires if _carries_derivative(wire)}
+    along = {name: weight[None, :] for name, weight in weights.items() if weight is not None}
     block = partial(_block, wires, step)
     if length == 1:
         carry, out = _scan(partial(block, length=None), (state, along), varying, n_steps, checkpoint)

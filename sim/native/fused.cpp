@@ -153,6 +153,14 @@ struct Population {
   std::vector<Range> ranges;
 };
 
+// Note the neurons of a mask, which begins with neuron `first`: not those that are dead or only fill the chunk.
+template <typename T>
+void collect(const Population<T>& p, const Signed<T>* mask, int64_t n, int64_t first, std::vector<int32_t>& found) {
+  for (int64_t k = 0; k < n; ++k)
+    if (mask[k] != 0 && first + k < p.n && (p.alive == nullptr || p.alive[first + k] > 0))
+      found.push_back(static_cast<int32_t>(first + k));
+}
+
 // What exp(x) needs of a type: its range, the number that shifts a whole number into the last bits, and log 2 in two
 // parts, the first of which has few enough digits that products with whole numbers are exact.
 template <typename T>

@@ -204,7 +204,3 @@ def _middle(runs: Sequence[dict[str, Any]], key: str) -> float:
 def _spread(runs: Sequence[dict[str, Any]], key: str) -> str:
     values = [run[key] for run in runs]
     return f"{min(values):.3g}-{max(values):.3g}"
-
-
-if __name__ == "__main__":
-    {"microcircuit": lambda: microcircuit_table(*sys.argv[2:3] or [None]), "scaling": scaling_table}[sys.argv[1]]()
