@@ -29,7 +29,7 @@ from connectofit.connectome.synthetic.microcircuit import EXTERNAL_INPUTS, POPUL
 from connectofit.sim import LIF, Exponential, Network, NetworkState, initial_state
 
 MEAN_RATES_Hz: tuple[float, ...] = (0.903, 2.965, 4.414, 5.876, 7.569, 8.633, 1.105, 7.829)
-"""Rates of the whole circuit's populations with the constant background, from the authors' program in NEST."""
+"""Rates of the whole circuit's populations, as NEST's program of the microcircuit (Potjans_2014) holds them."""
 
 STARTING_POTENTIALS_mV: tuple[tuple[float, float], ...] = (
     (-68.28, 5.36),
@@ -41,8 +41,8 @@ STARTING_POTENTIALS_mV: tuple[tuple[float, float], ...] = (
     (-66.72, 5.46),
     (-61.43, 4.48),
 )
-"""Mean and standard deviation of each population's potentials in the running circuit (the "optimized" ones of the
-authors' program), from which it starts without a burst."""
+"""Mean and standard deviation of each population's potentials in the running circuit (the "optimized" ones of
+NEST's program), from which it starts without a burst."""
 
 _TAU_SYN_MS = 0.5
 _NEURON = {
@@ -71,7 +71,7 @@ def potjans_diesmann_network(
     """The microcircuit as one population "cells" with a type for each of its eight, and one projection "synapses".
 
     Weights are normal with a tenth of their mean as standard deviation, drawn again beyond 0; delays normal with half
-    their mean, drawn again below half a step and rounded to steps. (Values of the authors' program in NEST.)
+    their mean, drawn again below half a step and rounded to steps. (Values of NEST's program.)
 
     Parameters
     ----------
