@@ -33,6 +33,8 @@ def takes_fused(net: Network, method: str, planned: Sequence[Plan], picks: Picks
 
 
 def _obstacle_of_run(net: Network, planned: Sequence[Plan], picks: Picks) -> str | None:
+    if jax.default_backend() != "cpu":
+        return f"it is for CPUs, and JAX works on a {jax.default_backend()} here"
     if not all(plan.edges or _holds_always(plan) for plan in planned):
         return "neurons are clamped, activated, or silenced for a while"
     for name, variables in picks.items():

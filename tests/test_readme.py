@@ -16,7 +16,7 @@ from connectofit.pipelines.config import parse_assignment
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-JOBS = ("Import", "Ask the graph", "Build and simulate", "Fit", "Export")
+JOBS = ("Import", "Ask the graph", "Build and simulate", "Fit", "Recordings of single cells", "Export")
 
 
 def blocks(language: str) -> list[tuple[str, int, str]]:
@@ -67,6 +67,12 @@ def test_each_of_the_jobs_has_code():
 @pytest.mark.parametrize("job", JOBS)
 def test_each_job_fits_on_one_screen(job):
     assert max(len(code.splitlines()) for section, _, code in blocks("python") if section == job) <= 50
+
+
+def test_the_recordings_are_checked_and_a_sweep_is_held_out(session):
+    assert session["checked"].find("bridge")
+    assert session["checked"].find("current_lags")
+    assert session["parts"].training.labels == ("B6/181", "B6/182", "B6/184", "B6/185")
 
 
 def test_the_import_reads_the_worm_and_reports_what_it_did(session):

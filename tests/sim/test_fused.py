@@ -233,8 +233,9 @@ def test_sources_masks_and_cuts_are_those_of_single_steps():
     )
     settings = {
         "stimuli": [SpikeTrains(range(1000, 1020), times), Step(range(0, N, 3), 240.0)],
-        "interventions": [Ablate([0, 3, 1001, 2002]), Cut(range(60), None, start_ms=10.0, stop_ms=30.0)],
+        "interventions": [Ablate([0, 3, 1001, 2002]), Cut(range(60), None, start_ms=20.0, stop_ms=40.0)],
         "record": ["spikes", Record("v_mV", [5, 2, 77]), Record("rate_Hz", None, 5.0)],
+        "duration_ms": 60.0,
     }
     slow, fused = runs(net, **settings)
     silent = {0, 3, 1001, 2002}
@@ -401,6 +402,12 @@ def test_runs_that_do_not_qualify_say_why_and_go_by_another_way(settings, why):
     with pytest.raises(SettingError, match=why):
         simulate(net, duration_ms=3.0, dt_ms=0.1, method="fused", **settings)
     assert simulate(net, duration_ms=3.0, dt_ms=0.1, **settings).method == "auto"
+
+
+def test_other_devices_take_another_way(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    with pytest.raises(SettingError, match="for CPUs, and JAX works on a gpu here"):
+        simulate(network(), duration_ms=1.0, dt_ms=0.1, method="fused")
 
 
 def test_a_fused_run_that_diverges_says_where_and_when():

@@ -220,7 +220,7 @@ def loop(x0, w, graph, method, *, along: bool, n_steps=7):
     return (x**2).sum() + ys.sum()
 
 
-@pytest.mark.parametrize("method", ["event", METHODS[1]])
+@pytest.mark.parametrize("method", [pytest.param("event", marks=pytest.mark.slow), METHODS[1]])
 def test_derivative_in_the_carry_is_that_of_the_dense_loop(method):
     n = 8
     _, post, weight, indptr = edges(n, n, 30)

@@ -250,7 +250,7 @@ def by_weights(net, method, checkpoint=None, n_steps=41):
     return f
 
 
-@pytest.mark.parametrize("method", ["event", NATIVE])
+@pytest.mark.parametrize("method", [pytest.param("event", marks=pytest.mark.slow), NATIVE])
 @pytest.mark.parametrize("delay_ms", [0.5, 1.5])  # blocks of one step and of three, with a rest
 @pytest.mark.parametrize("synapse", [Exponential(), ExponentialConductance()])
 def test_gradient_by_the_weights_of_edges_is_that_of_the_dense_matrix(method, delay_ms, synapse):
