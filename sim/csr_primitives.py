@@ -47,40 +47,52 @@ def _add(a: Array, index: Any, value: Array) -> Array:
 
 
 def _over_active(
-    x: Float[Array, " n_pre"], indptr: Rows, edge: Callable[[Array, Array, Array], Array], out: Array
-) -> Array:
-    """``out = edge(e, x_i, out)`` for every out-edge e of every neuron i whose x_i is not 0.
+    x: Float[Array, "b n_pre"],
+    indptr: Rows,
+    edge: Callable[[Array, Array, Array, Array], Array],
+    out: Float[Array, " place"],
+) -> Float[Array, " place"]:
+    """``out = edge(row, e, x_i, out)`` for every out-edge e of every neuron i whose x_i is not 0, row by row of x.
 
-    Loops of no turns do the skipping, not `cond`: a `cond` would copy `out`.
+    Loops of no turns do the skipping, not `cond`: a `cond` would copy `out`. Arrays are flat and all rows are in one
+    nest of loops: a slice of a row would be a copy of it.
     """
-    n_pre = x.shape[0]
-    n_blocks = -(-n_pre // _BLOCK)
-    active = (jnp.pad(x, (0, n_blocks * _BLOCK - n_pre)).reshape(n_blocks, _BLOCK) != 0).any(axis=1)
+    n_rows, n_pre = x.shape
+    n_whole = n_pre // _BLOCK
+    whole = (x[:, : n_whole * _BLOCK] != 0).astype(x.dtype).reshape(n_rows * n_whole, _BLOCK)
+    # A product counts faster than XLA's reductions of the last axis, which are not vectorised.
+    active = jnp.matmul(whole, jnp.ones(_BLOCK, x.dtype)) > 0
+    active = jnp.concatenate([active, jnp.ones(1, bool)])  # the last one for the neurons that fill no block
+    flat = x.reshape(-1)
 
-    def one_block(block: Array, out: Array) -> Array:
-        first = block * _BLOCK
-        last = jnp.where(_get(active, block), jnp.minimum(first + _BLOCK, n_pre), first)
+    def one_row(row: Array, out: Array) -> Array:
+        def one_block(block: Array, out: Array) -> Array:
+            first = block * _BLOCK
+            place = jnp.where(block < n_whole, row * n_whole + block, n_rows * n_whole)
+            last = jnp.where(_get(active, place), jnp.minimum(first + _BLOCK, n_pre), first)
 
-        def one_neuron(i: Array, out: Array) -> Array:
-            x_i, start = _get(x, i), _get(indptr, i)
-            stop = jnp.where(x_i != 0, _get(indptr, i + 1), start)
-            return lax.fori_loop(start, stop, lambda e, out: edge(e, x_i, out), out)
+            def one_neuron(i: Array, out: Array) -> Array:
+                x_i, start = _get(flat, row * n_pre + i), _get(indptr, i)
+                stop = jnp.where(x_i != 0, _get(indptr, i + 1), start)
+                return lax.fori_loop(start, stop, lambda e, out: edge(row, e, x_i, out), out)
 
-        return lax.fori_loop(first, last, one_neuron, out)
+            return lax.fori_loop(first, last, one_neuron, out)
 
-    return lax.fori_loop(0, n_blocks, one_block, out)
+        return lax.fori_loop(0, -(-n_pre // _BLOCK), one_block, out)
+
+    return lax.fori_loop(0, n_rows, one_row, out)
 
 
 def _push_loops(
     x: Float[Array, "b n_pre"], w: Float[Array, "c edge"], indptr: Rows, post: Edges, pre: Edges, *, n_post: int
 ) -> Float[Array, "b n_post"]:
-    def one_row(x: Array, w: Array) -> Array:
-        def edge(e: Array, x_i: Array, y: Array) -> Array:
-            return _add(y, _get(post, e), _get(w, e) * x_i)
+    def one_group(x: Float[Array, "r n_pre"], w: Float[Array, " edge"]) -> Float[Array, "r n_post"]:
+        def edge(row: Array, e: Array, x_i: Array, y: Array) -> Array:
+            return _add(y, row * n_post + _get(post, e), _get(w, e) * x_i)
 
-        return _over_active(x, indptr, edge, jnp.zeros(n_post, x.dtype))
+        return _over_active(x, indptr, edge, jnp.zeros(x.shape[0] * n_post, x.dtype)).reshape(x.shape[0], n_post)
 
-    return _map_rows(one_row, w, x)
+    return _map_groups(one_group, w, x, n_post)
 
 
 def _pull_loops(
@@ -119,16 +131,16 @@ def _outer_loops(
     post: Edges,
     pre: Edges,
 ) -> Float[Array, "c edge"]:
+    n_post = g.shape[1]
+
     def one_group(given: tuple[Array, Array, Array]) -> Array:
-        def one_row(total: Array, row: tuple[Array, Array]) -> tuple[Array, None]:
-            x, g = row
+        total, x, g = given
+        flat = g.reshape(-1)
 
-            def edge(e: Array, x_i: Array, out: Array) -> Array:
-                return _add(out, e, x_i * _get(g, _get(post, e)))
+        def edge(row: Array, e: Array, x_i: Array, out: Array) -> Array:
+            return _add(out, e, x_i * _get(flat, row * n_post + _get(post, e)))
 
-            return _over_active(x, indptr, edge, total), None
-
-        return lax.scan(one_row, given[0], given[1:])[0]
+        return _over_active(x, indptr, edge, total)
 
     groups = a.shape[0]
     if groups == 1:
@@ -140,6 +152,20 @@ def _map_rows(one_row: Callable[[Array, Array], Array], w: Float[Array, "c edge"
     """`one_row` for every row with its weights, one after the other."""
     out = lax.map(lambda group: lax.map(lambda row: one_row(row, group[0]), group[1]), (w, _grouped(rows, w.shape[0])))
     return out.reshape(rows.shape[0], out.shape[-1])
+
+
+def _map_groups(
+    one_group: Callable[[Array, Array], Array], w: Float[Array, "c edge"], rows: Float[Array, "b n"], n_out: int
+) -> Float[Array, "b n_out"]:
+    """`one_group` for all rows that have the same weights, one group after the other; in parts whose flat indices are
+    32-bit numbers."""
+    groups, n_in = w.shape[0], rows.shape[1]
+    most = max((2**31 - 1) // max(n_in, n_out, 1), 1)
+    if rows.shape[0] // groups > most:
+        return _map_rows(lambda row, w: one_group(row[None], w)[0], w, rows)
+    if groups == 1:
+        return one_group(rows, w[0])
+    return lax.map(lambda group: one_group(group[1], group[0]), (w, _grouped(rows, groups))).reshape(-1, n_out)
 
 
 # --- gathers and segment sums for other platforms ---------------------------------------------------------------------

@@ -8,7 +8,7 @@ its target's synapse at the end of step m + D.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -110,7 +110,8 @@ def rollout(
     method: Method = "auto",
     checkpoint: int | Literal["sqrt"] | None = None,
     noisy: Sequence[str] | None = None,
-) -> tuple[NetworkState, Recorded]:
+    take: Callable[[dict[str, dict[str, Array]]], Any] | None = None,
+) -> tuple[NetworkState, Any]:
     """Run the network over dense inputs. Pure: it can be jitted, vmapped and differentiated in `net.params`, state
     and inputs.
 
@@ -170,7 +171,7 @@ def rollout(
     step = partial(
         one_step,
         net,
-        neuron_values(net, dtype),
+        neuron_values(net, dtype, one_for_all=True),
         wires,
         wanted,
         held,
@@ -180,8 +181,16 @@ def rollout(
         noisy,
         dt_ms,
     )
+    if take is not None:
+        step = partial(_taking, step, take)
     length = min(min((wire.delay for wire in wires if wire.delay), default=1), max(n_steps, 1))
     return in_blocks(wires, step, state, varying, n_steps, length, checkpoint)
+
+
+def _taking(step: Callable[..., Any], take: Callable[[Any], Any], state: NetworkState, given: Any) -> Any:
+    """A step that records what `take` makes of the recorded variables."""
+    state, (sent, out) = step(state, given)
+    return state, (sent, take(out))
 
 
 def _totals(
@@ -198,10 +207,17 @@ def _totals(
     return totals
 
 
-def neuron_values(net: Network, dtype: Any) -> dict[str, Values]:
-    """Every population's parameters, one value per neuron."""
+def neuron_values(net: Network, dtype: Any, *, one_for_all: bool = False) -> dict[str, Values]:
+    """Every population's parameters, one value per neuron. one_for_all: [1] where all neurons are of one type, which
+    spares the time loop to read an array for each parameter."""
+
+    def spread(population: Population, value: Array) -> Array:
+        if one_for_all and value.shape[0] == 1:
+            return value
+        return value[jnp.asarray(population.type_index)]
+
     return {
-        pop.name: {k: jnp.asarray(v, dtype)[jnp.asarray(pop.type_index)] for k, v in net.params[pop.name].items()}
+        pop.name: {k: spread(pop, jnp.asarray(v, dtype)) for k, v in net.params[pop.name].items()}
         for pop in net.populations
     }
 

@@ -43,7 +43,7 @@ from connectofit.sim.rollout import NetworkState, check_state, initial_state, ro
 from connectofit.sim.selection import select_columns
 from connectofit.sim.stimuli import Memory, Stimulus
 
-_CHUNK_BYTES = 64 * 2**20
+_CHUNK_BYTES = 256 * 2**20
 _CHUNK_STEPS = 5_000
 
 Places = dict[str, tuple[np.ndarray, np.ndarray]]  # {population: (neurons, their columns in a stimulus's values)}
@@ -131,9 +131,10 @@ def simulate(
     state = _start(run, state)
     first = int(np.asarray(state.step).reshape(-1)[0])
 
-    per_step = sum(len(i) for p in picks.values() for v, i in p.items() if not is_fused or v == "v_mV")
-    per_step += sum(_size(where) for _, where in placed) + (0 if is_fused else net.n_neurons)
-    per_step *= trials * dtype.itemsize
+    floats = sum(len(i) for p in picks.values() for v, i in p.items() if v not in ("spikes", RATE))
+    floats += sum(_size(where) for _, where in placed)
+    truths = 0 if is_fused else sum(len(p["spikes"]) for p in picks.values() if "spikes" in p)
+    per_step = trials * (floats * dtype.itemsize + truths)
     length = chunk_steps or min(max(_CHUNK_BYTES // max(per_step, 1), 1), _CHUNK_STEPS)
     begin = 0
     collected = Collector(wanted, trials, dtype)
@@ -201,14 +202,17 @@ def _chunk(
 
     def picked(out: dict[str, Array], variable: str, index: Any, everyone: bool) -> Array:
         values = out["spikes" if variable == RATE else variable]
-        values = values if everyone else values[:, index]
+        values = values if everyone else values[index]
         if variable == RATE:
-            return (values > 0).mean(axis=1, keepdims=True, dtype=values.dtype) * (1e3 / dt_ms)
+            return (values > 0).mean(keepdims=True, dtype=values.dtype) * (1e3 / dt_ms)
         return values > 0 if variable == "spikes" else values
+
+    def take(out: dict[str, dict[str, Array]]) -> dict[str, dict[str, Array]]:
+        return {name: {v: picked(out[name], v, picks[name][v], a) for v, a in vs} for name, vs in record}
 
     def one(state: NetworkState, inputs: dict[str, Array], forced: dict[str, Array], key: Array | None) -> Any:
         whole = {n: rows for n, rows in inputs.items() if rows.shape[-1] == net.population(n).size}
-        state, out = rollout(
+        return rollout(
             net,
             state,
             whole,
@@ -222,8 +226,8 @@ def _chunk(
             alive=held["alive"],
             clamped=held["clamped"],
             noisy=noisy,
+            take=take,
         )
-        return state, {name: {v: picked(out[name], v, picks[name][v], a) for v, a in vs} for name, vs in record}
 
     if trials > 1:
         drawn = 0 if random else None

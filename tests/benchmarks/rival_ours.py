@@ -1,16 +1,23 @@
-"""A network here: ``python rival_ours.py CASE.npz METHOD``. Prints as `rival_brian2`, and the first call's time."""
+"""A network here: ``python rival_ours.py CASE.npz METHOD THREADS``. Prints as `rival_brian2`, and the first call's time.
+
+THREADS: how many processors the process may use; XLA makes as many threads.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 
-import jax
-import jax.numpy as jnp
-import numpy as np
+if __name__ == "__main__":
+    os.sched_setaffinity(0, range(int(sys.argv[3])))
 
-from connectofit.sim import (
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+
+from connectofit.sim import (  # noqa: E402
     LIF,
     Exponential,
     ExponentialConductance,

@@ -85,11 +85,11 @@ def side_by_side(name: str, rivals: Mapping[str, str | None], rounds: int) -> No
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "case.npz")
         np.savez(path, duration=1000.0, **CASES[name]())
-        commands = {f"connectofit, {m}": [sys.executable, str(HERE / "rival_ours.py"), path, m] for m in OURS}
+        programs = [(f"connectofit, {m}", [sys.executable, str(HERE / "rival_ours.py"), path, m]) for m in OURS]
         for rival, python in rivals.items():
-            for threads in (1, 2) if python else ():
-                script = str(HERE / f"rival_{rival.lower()}.py")
-                commands[f"{rival}, {threads} thread(s)"] = [str(python), script, path, str(threads)]
+            if python:
+                programs.append((rival, [str(python), str(HERE / f"rival_{rival.lower()}.py"), path]))
+        commands = {f"{p}, {n} thread(s)": [*command, str(n)] for p, command in programs for n in (1, 2)}
         found: dict[str, list[dict[str, Any]]] = {}
         for _ in range(rounds):
             for program, command in commands.items():

@@ -1,0 +1,1 @@
+"""Single cells as differentiable problems: models, simulation, likelihoods and losses."""
