@@ -21,7 +21,7 @@ from connectofit.sim.checks import steps_of
 from connectofit.sim.kernels import Method, propagate
 from connectofit.sim.network import Network, Population
 from connectofit.sim.neurons.base import Values
-from connectofit.sim.time_loop import NetworkState, Recorded, in_blocks, one_step
+from connectofit.sim.time_loop import NetworkState, in_blocks, one_step
 from connectofit.sim.wires import Wire, make_wire
 
 PerPopulation = Mapping[str, Float[Array, "time neuron"]]

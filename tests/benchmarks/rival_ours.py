@@ -1,4 +1,4 @@
-"""A network here: ``python rival_ours.py CASE.npz METHOD THREADS``. Prints as `rival_brian2`, and the first call's time.
+"""A network here: ``python rival_ours.py CASE.npz METHOD THREADS``. Prints as `rival_brian2` does, and the first time.
 
 THREADS: how many processors the process may use; XLA makes as many threads.
 """
@@ -13,11 +13,11 @@ import time
 if __name__ == "__main__":
     os.sched_setaffinity(0, range(int(sys.argv[3])))
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
+import jax
+import jax.numpy as jnp
+import numpy as np
 
-from connectofit.sim import (  # noqa: E402
+from connectofit.sim import (
     LIF,
     Exponential,
     ExponentialConductance,

@@ -251,8 +251,15 @@ def by_weights(net, method, checkpoint=None, n_steps=41):
 
 
 @pytest.mark.parametrize("method", [pytest.param("event", marks=pytest.mark.slow), NATIVE])
-@pytest.mark.parametrize("delay_ms", [0.5, 1.5])  # blocks of one step and of three, with a rest
-@pytest.mark.parametrize("synapse", [Exponential(), ExponentialConductance()])
+@pytest.mark.parametrize(
+    ("synapse", "delay_ms"),  # blocks of one step and of three, with a rest
+    [
+        (Exponential(), 0.5),
+        (ExponentialConductance(), 1.5),
+        pytest.param(Exponential(), 1.5, marks=pytest.mark.slow),
+        pytest.param(ExponentialConductance(), 0.5, marks=pytest.mark.slow),
+    ],
+)
 def test_gradient_by_the_weights_of_edges_is_that_of_the_dense_matrix(method, delay_ms, synapse):
     net = recurrent(synapse, delay_ms)
     with jax.enable_x64(True):
