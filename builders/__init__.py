@@ -1,6 +1,7 @@
 """From a connectome to a network by a declarative specification; and networks too large to be tables in memory."""
 
 from connectofit.builders.build import build
+from connectofit.builders.cells import Cell
 from connectofit.builders.edge_tables import stream_network
 from connectofit.builders.microcircuit import potjans_diesmann_network, potjans_diesmann_state
 from connectofit.builders.random_edges import Bernoulli, FixedInDegree, FixedTotal
@@ -11,6 +12,7 @@ from connectofit.builders.streamed_blocks import Normal
 __all__ = [
     "Bernoulli",
     "ByType",
+    "Cell",
     "Column",
     "Delays",
     "Distance",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from connectofit.builders import serialise
+from connectofit.builders.cells import with_cells
 from connectofit.connectome.errors import SettingError, offenders, unknown_name
 from connectofit.sim import NEURON_MODELS, PLASTICITY_MODELS, SYNAPSE_MODELS, NeuronModel, Plasticity, Synapse
 from connectofit.sim.parameters import Parameter, check_values
@@ -258,8 +259,12 @@ class ModelSpec:
 
     @classmethod
     def load(cls, path: str | Path) -> ModelSpec:
-        """Read a TOML file. Raises `MissingFileError`, `SettingError` (not TOML; wrong types) or `UnknownNameError`."""
-        return cls.from_dict(serialise.read_toml(Path(path)))
+        """Read a TOML file. Raises `MissingFileError`, `SettingError` (not TOML; wrong types) or `UnknownNameError`.
+
+        A neuron rule may name a fitted cell in place of a model, see `connectofit.builders.cells`.
+        """
+        path = Path(path)
+        return cls.from_dict(with_cells(serialise.read_toml(path), path.parent))
 
     @classmethod
     def example(cls, name: str) -> ModelSpec:

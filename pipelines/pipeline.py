@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from connectofit.connectome.errors import MissingFileError, SettingError, unknown_name
-from connectofit.pipelines import config, worm
+from connectofit.pipelines import cell, config, worm
 from connectofit.pipelines.config import Settings, Table
 from connectofit.pipelines.run import RunResult, run_stages
 from connectofit.pipelines.stage import Stage, check_order
@@ -148,7 +148,10 @@ def _read(path: Path, where: str, seen: tuple[Path, ...] = ()) -> tuple[Table, l
 
 def _definitions() -> dict[str, PipelineDefinition]:
     """The pipelines that a recipe can name."""
-    return {"worm": PipelineDefinition(worm.STAGES, worm.summary)}
+    return {
+        "worm": PipelineDefinition(worm.STAGES, worm.summary),
+        "cell": PipelineDefinition(cell.STAGES, cell.summary),
+    }
 
 
 def _definition(meta: Table, where: str) -> PipelineDefinition:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-import tomli_w
 
 from connectofit.connectome import KINDS, Connectome, ValidationReport
 from connectofit.data import celegans_paths, citations, licence
 from connectofit.pipelines import figures
 from connectofit.pipelines.keys import file_digest
 from connectofit.pipelines.report import Picture, Section, Table, Text, picture, render
+from connectofit.pipelines.report_parts import cost_table, provenance_blocks
 from connectofit.pipelines.scores import MODELS, SCORES, fit_facts, margins, score_table
 from connectofit.pipelines.stage import StageContext
 from connectofit.pipelines.validation import validation_tables
@@ -53,7 +53,7 @@ def write_report(context: StageContext) -> None:
         ("Course of the fit", lambda: _course(folders["fit"])),
         ("Held-out scores", lambda: _dots(folders["evaluate"], provenance)),
         ("Behaviour", lambda: _assays(folders["fit"])),
-        ("Cost of each stage", lambda: _cost(context)),
+        ("Cost of each stage", lambda: cost_table(context)),
         ("Provenance and citations", lambda: _provenance(provenance)),
     ]
     sections = []
@@ -197,33 +197,8 @@ def _assays(folder: Path) -> list[Text | Table | Picture]:
     return [table]
 
 
-def _cost(context: StageContext) -> list[Text | Table | Picture]:
-    rows = []
-    for name, cost in context.costs.items():
-        peak = "-" if cost.peak_memory_bytes is None else f"{cost.peak_memory_bytes / 1e6:,.0f}"
-        rows.append((name, f"{cost.seconds:,.1f}", peak))
-    rows.append(("all", f"{sum(cost.seconds for cost in context.costs.values()):,.1f}", ""))
-    caption = "Wall time and peak memory of the process, of the run that made each result (without this report)"
-    return [Table(caption, ("stage", "seconds", "peak memory (MB)"), rows, numeric=(1, 2), strong=(len(rows) - 1,))]
-
-
 def _provenance(provenance: Mapping[str, Any]) -> list[Text | Table | Picture]:
-    stages = provenance["stages"]
-    shipped = {file_digest(path): name for name, path in celegans_paths().items()}
-    files, sources = [], []
-    for stage, facts in stages.items():
-        for role, entry in facts["files"].items():
-            files.append((stage, role, entry["name"], entry["sha256"]))
-            name = shipped.get(entry["sha256"])
-            if name is not None:
-                sources.append((entry["name"], licence(name), "; ".join(citations(name))))
-    settings = {name: facts["settings"] for name, facts in stages.items() if facts["settings"]}
-    return [
-        Table("Software", ("library", "version"), list(provenance["environment"].items())),
-        Table("Data files read", ("stage", "role", "file", "SHA-256"), files),
-        Table("Data that ship with the package: licence, and what to cite", ("file", "licence", "cite"), sources),
-        Text(METHOD),
-        Table("Keys of the stages", ("stage", "key"), [(name, facts["key"]) for name, facts in stages.items()]),
-        Text("The settings of this run:"),
-        Text(tomli_w.dumps(settings), style="code"),
-    ]
+    shipped = {
+        file_digest(path): (licence(name), "; ".join(citations(name))) for name, path in celegans_paths().items()
+    }
+    return provenance_blocks(provenance, shipped, [METHOD])

@@ -116,10 +116,10 @@ def test_a_run_that_diverges_gives_exit_code_1_and_no_traceback(call):
     assert done.stderr.splitlines()[-1].startswith("Error: The fit diverged.")
 
 
-def test_recipes_lists_the_worm(call):
+def test_recipes_lists_what_ships_with_the_package(call):
     done = call("recipes")
     assert done.exit_code == 0
-    assert done.stdout.startswith("worm ")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["cell", "worm"]
 
 
 def test_validate_tells_what_is_in_the_tables(call):

@@ -1,0 +1,255 @@
+"""A recorded cell made into a fitted model: the whole way from sweeps to parameters with scores.
+
+    recordings -> checks -> held-out sweeps under seal -> problem -> search -> seal committed -> seal opened -> scores
+
+Nothing after the seal changes the fit: the held-out sweeps are opened once, by the final scoring. The equations and
+losses are in `connectofit.fit.cells`, the optimisers in `connectofit.fit.optimisers`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from connectofit.builders import Cell, serialise
+from connectofit.connectome.errors import SettingError
+from connectofit.connectome.report import Finding
+from connectofit.fit.cell_scores import CellTrace, cell_traces, recorded_train, score_cell, score_intervals
+from connectofit.fit.cells.losses import CellLoss, VoltageError
+from connectofit.fit.cells.problem import CellProblem, Onsets, cell_problem
+from connectofit.fit.cells.teacher_forced import ForcedLikelihood
+from connectofit.fit.optimisers.budget import Budget
+from connectofit.fit.optimisers.minimise import minimise
+from connectofit.fit.optimisers.search import Optimiser, Search
+from connectofit.fit.optimisers.starts import random_starts
+from connectofit.fit.recording_checks import check_recordings
+from connectofit.fit.recordings import Recordings
+from connectofit.fit.sealed import split
+from connectofit.fit.spike_scores import spike_scores
+from connectofit.fit.spikes import DEFAULT_DETECTION, SpikeDetection
+from connectofit.fit.step_baseline import step_baseline
+from connectofit.fit.stimulus_edges import is_step
+from connectofit.sim.neurons import NeuronModel
+
+logger = logging.getLogger(__name__)
+
+ONE_MINUTE = Budget(wall_s=60.0)
+TRAINING, HELD_OUT, BASELINE = "training", "held out", "held out, regular train"
+
+
+@dataclass(frozen=True, eq=False)
+class CellFit:
+    """A fitted cell.
+
+    cell: whose recording. problem: model, loss and the sweeps it was fitted to. search: every start's course and what
+    was spent. parameters: all of the neuron model, by name. loss_parameters: those of the loss, such as the width of
+    the escape rate ``delta_v_mV`` [mV]. scores: one row a sweep, ``part`` says whether it was "training" or "held out";
+    on held-out steps a third part has the scores of the regular train at the rate interpolated between the neighbouring
+    steps (`step_baseline`). intervals: of the held-out scores (`score_intervals`). traces: of all sweeps, by label.
+    findings: what is odd about the recordings. seed: of everything random.
+    """
+
+    cell: str
+    problem: CellProblem = field(repr=False)
+    search: Search = field(repr=False)
+    parameters: Mapping[str, float]
+    loss_parameters: Mapping[str, float]
+    scores: pd.DataFrame = field(repr=False)
+    intervals: pd.DataFrame = field(repr=False)
+    traces: Mapping[str, CellTrace] = field(repr=False)
+    findings: tuple[Finding, ...] = field(repr=False)
+    seconds: float
+    seed: int
+
+    @property
+    def model(self) -> str:
+        """The neuron model's name."""
+        return self.problem.cell.name
+
+    @property
+    def x(self) -> Float[np.ndarray, " k"]:
+        """The free parameters, in the order of `problem.names`."""
+        return self.search.x
+
+    def simulate(self, recordings: Recordings, *, trials: int = 20) -> tuple[CellTrace, ...]:
+        """The fitted cell under the currents of other sweeps, see `cell_traces`."""
+        return cell_traces(self.problem, self.x, recordings, trials=trials, seed=self.seed)
+
+    def as_cell(self, name: str = "") -> Cell:
+        """The cell for a `ModelSpec`, by default called ``CELL_MODEL``; ``.dump(folder)`` writes its file."""
+        chosen = serialise.to_dict(self.problem.cell.neuron)
+        settings = {k: v for k, v in chosen.items() if k != "surrogate"}
+        held = self.scores[self.scores["part"] == HELD_OUT]
+        said = {
+            "cell": self.cell,
+            "sweeps": list(self.problem.recordings.names),
+            "held_out": held["sweep"].tolist(),
+            "loss": self.problem.loss.what,
+            "loss_value": float(self.search.loss),
+            "method": self.search.method,
+            "seed": int(self.seed),
+        }
+        label = name or "_".join(part for part in (self.cell, self.model) if part)
+        return Cell(label, self.model, dict(self.parameters), settings, dict(self.loss_parameters), said)
+
+
+def fit_cell(
+    recordings: Recordings,
+    model: str = "glif5",
+    *,
+    hold_out: Sequence[str] = (),
+    loss: CellLoss | Literal["auto", "likelihood", "voltage"] = "auto",
+    method: str | Optimiser = "auto",
+    free: Sequence[str] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    start: Mapping[str, float] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    neuron: NeuronModel | None = None,
+    starts: int = 8,
+    validation: Sequence[str] = (),
+    budget: Budget = ONE_MINUTE,
+    trials: int = 20,
+    detection: SpikeDetection = DEFAULT_DETECTION,
+    onsets: Onsets | None = None,
+    mask_ms: tuple[float, float] | None = None,
+    checkpoint_dir: Path | str | None = None,
+    seed: int = 0,
+) -> CellFit:
+    """Fit a neuron model to a cell's recording, and score it on sweeps that the fit never saw.
+
+    Parameters
+    ----------
+    recordings: sweeps of one cell, sampled alike.
+    model: a name of `connectofit.fit.cells.FITTABLE`: "lif", "adex", "izhikevich", "glif1" to "glif5", "gif", "hh".
+    hold_out: labels of sweeps to hold out; none leaves the scores of the training sweeps alone.
+    loss: "likelihood" (spikes and voltage under recorded spikes), "voltage" (freely running), or a loss; "auto" is the
+        first for models that it suits where there are spikes, else the second.
+    method: an optimiser, by name (`connectofit.fit.optimisers.OPTIMISERS`) or with its settings. "auto": multi-start
+        L-BFGS for likelihoods under recorded spikes, which are smooth; for the voltage of a freely running model, that
+        of a model coupled to the recording and let go ("nudged").
+    free, bounds, start, fixed, neuron: parameters to fit, {parameter: (low, high)}, {parameter: value}, see
+        `connectofit.fit.cells.cell_model`. What is left out follows from the recording.
+    starts: how many; the first is what the recording says of the cell, the others are drawn within the bounds.
+    validation: labels of training sweeps to leave out and stop early on.
+    budget: what the search may spend.
+    trials: trains drawn to score a cell with an escape rate.
+    detection, onsets, mask_ms: how spikes are found, or where they begin; how long around them voltage does not count.
+    checkpoint_dir: a folder that a killed fit resumes from.
+
+    Raises
+    ------
+    SchemaError, SettingError, UnknownNameError: recordings, names, bounds and settings that do not fit, before any
+    fitting. DivergedError: if no start had a finite loss.
+    """
+    began = time.perf_counter()
+    if len(recordings.cells) > 1:
+        raise SettingError(
+            f"fit_cell fits one cell; these recordings have {len(recordings.cells)} ({', '.join(recordings.cells)}). "
+            "Choose one with Recordings.cell, or fit all with fit_cells."
+        )
+    held = [hold_out] if isinstance(hold_out, str) else list(hold_out)
+    parts = split(recordings, held) if held else None
+    training = recordings if parts is None else parts.training
+    findings = check_recordings(training)
+    for finding in findings:
+        logger.warning("%s: %s", training.cells[0] or "the cell", finding.message)
+    problem = cell_problem(
+        training,
+        model,
+        loss,
+        free=free,
+        bounds=bounds,
+        start=start,
+        fixed=fixed,
+        neuron=neuron,
+        onsets=onsets,
+        mask_ms=mask_ms,
+        validation=validation,
+    )
+    places = random_starts(problem.objective.box, starts, seed, first=problem.start)
+    search = minimise(
+        problem.objective,
+        method=automatic_method(problem) if method == "auto" else method,
+        starts=places,
+        budget=budget,
+        seed=seed,
+        checkpoint_dir=checkpoint_dir,
+    )
+    if search.quarantined:
+        logger.warning("%d of %d starts ended where the loss is not finite", search.quarantined, starts)
+    parameters = problem.named(search.x)
+    own = {name: float(search.best[name]) for name in problem.names if name not in parameters}
+    shown = cell_traces(problem, search.x, training, trials=trials, seed=seed, detection=detection)
+    scores = [score_cell(shown, detection).assign(part=TRAINING)]
+    traces = {t.sweep.label: t for t in shown}
+    intervals = pd.DataFrame(columns=["sweep", "score", "value", "low", "high", "drawn"])
+    if parts is not None:
+        committed: dict[str, Any] = {**parameters, **own}
+        parts.held_out.commit(committed)
+        unseen = parts.held_out.open(committed)
+        later = cell_traces(problem, search.x, unseen, trials=trials, seed=seed, detection=detection)
+        scores += [score_cell(later, detection).assign(part=HELD_OUT), *_baseline(training, unseen, detection)]
+        intervals = score_intervals(later, seed=seed, detection=detection)
+        traces |= {t.sweep.label: t for t in later}
+    table = pd.concat(scores, ignore_index=True)
+    table.insert(0, "part", table.pop("part"))
+    return CellFit(
+        training.cells[0],
+        problem,
+        search,
+        parameters,
+        own,
+        table,
+        intervals,
+        traces,
+        findings,
+        time.perf_counter() - began,
+        seed,
+    )
+
+
+def automatic_method(problem: CellProblem) -> str:
+    """The method that "auto" stands for, see `fit_cell`."""
+    if isinstance(problem.loss, ForcedLikelihood):
+        return "lbfgs"
+    return "nudged" if isinstance(problem.loss, VoltageError) and problem.objective.nudged is not None else "lbfgs"
+
+
+def _baseline(training: Recordings, held_out: Recordings, detection: SpikeDetection) -> list[pd.DataFrame]:
+    """The scores of a regular train on the held-out sweeps, where the training sweeps are steps of several sizes."""
+    steps = [is_step(sweep) for sweep in (*training, *held_out)]
+    if not all(steps) or len({round(sweep.step_pA) for sweep in training}) < 2:
+        return []
+    baseline = step_baseline(training, detection)
+    rows = []
+    for sweep in held_out:
+        data = recorded_train(sweep, detection)
+        scores = spike_scores(data, baseline.train(sweep), sweep.onset_ms, sweep.offset_ms)
+        n_spikes = int(((data >= sweep.onset_ms) & (data < sweep.offset_ms)).sum())
+        rows.append({"sweep": sweep.name, "step_pA": sweep.step_pA, "spikes": n_spikes, **scores})
+    return [pd.DataFrame(rows).assign(part=BASELINE)]
+
+
+def compare_models(fits: Sequence[CellFit]) -> pd.DataFrame:
+    """One row a cell, model and part: the means of the scores over its sweeps, the number of free parameters, the loss
+    and the seconds that the fit took."""
+    rows = []
+    for fit in fits:
+        for part, table in fit.scores.groupby("part", sort=False):
+            if part == BASELINE and any(r["cell"] == fit.cell and r["part"] == part for r in rows):
+                continue
+            numbers = table.drop(columns=["part", "sweep"]).mean(numeric_only=True)
+            name = "regular train" if part == BASELINE else fit.model
+            head = {"cell": fit.cell, "model": name, "part": part, "sweeps": len(table)}
+            if part != BASELINE:
+                head |= {"free": fit.problem.objective.box.size, "loss": fit.search.loss, "seconds": fit.seconds}
+            rows.append({**head, **numbers})
+    return pd.DataFrame(rows)

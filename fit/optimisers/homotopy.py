@@ -1,0 +1,130 @@
+"""Searches that make a hard problem from an easy one: by coupling, by a growing horizon, and by shooting.
+
+Coupling: a current g (V_recorded - V) makes every model follow the recording, so that the loss has one broad valley;
+g is annealed to 0 (Abarbanel, Creveling, Farsian & Kostuk 2009, SIAM J Appl Dyn Syst 8:1341). Growing horizon: the
+loss over the first part of the time, whose spikes hide no later ones, then over more of it. Shooting: every segment of
+time has a state of its own to start from, and the gaps between them are closed by a growing penalty (Bock 1983).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from connectofit.connectome.errors import SettingError
+from connectofit.fit.optimisers.evaluation import Evaluator, Of
+from connectofit.fit.optimisers.lbfgs import LBFGS
+from connectofit.fit.optimisers.search import Optimiser, Outcome
+
+
+@dataclass(frozen=True)
+class Nudged(Optimiser):
+    """Coupled to the recording, then let go: `stage` at each of the objective's couplings above 0, then `polish`.
+
+    keep: after each stage this share of the starts goes on, those with the lowest loss.
+    """
+
+    stage: LBFGS = field(default_factory=lambda: LBFGS(steps=15, tolerance=1e-4))
+    polish: LBFGS = field(default_factory=lambda: LBFGS(steps=100))
+    keep: float = 1.0
+    kind: ClassVar[str] = "nudged"
+    needs: ClassVar[tuple[str, ...]] = ("nudged",)
+
+    def run(self, ev: Evaluator, z: Float[np.ndarray, "start k"], seed: int) -> Outcome:
+        couplings = [float(c) for c in ev.objective.couplings if c > 0]
+        if not couplings or sorted(couplings, reverse=True) != couplings:
+            raise SettingError(f"The couplings of an objective have to fall to 0; found {ev.objective.couplings!r}.")
+        return _staged(ev, z, "nudged", couplings, self.stage, self.polish, self.keep)
+
+
+@dataclass(frozen=True)
+class GrowingHorizon(Optimiser):
+    """The loss over the first `shares` of the time, one after another, then over all of it.
+
+    keep: after each stage this share of the starts goes on, those with the lowest loss.
+    """
+
+    shares: tuple[float, ...] = (0.05, 0.15, 0.4)
+    stage: LBFGS = field(default_factory=lambda: LBFGS(steps=30, tolerance=1e-4))
+    polish: LBFGS = field(default_factory=lambda: LBFGS(steps=100))
+    keep: float = 1.0
+    kind: ClassVar[str] = "horizon"
+    needs: ClassVar[tuple[str, ...]] = ("within",)
+
+    def __post_init__(self) -> None:
+        if not all(0 < a < b < 1 for a, b in zip((1e-300, *self.shares), (*self.shares, 1 - 1e-9), strict=True)):
+            raise SettingError(f"Shares of the time have to grow between 0 and 1; found {self.shares!r}.")
+
+    def run(self, ev: Evaluator, z: Float[np.ndarray, "start k"], seed: int) -> Outcome:
+        return _staged(ev, z, "within", self.shares, self.stage, self.polish, self.keep)
+
+
+@dataclass(frozen=True)
+class Shoot(Optimiser):
+    """Multiple shooting with a penalty on the gaps, times `growth` in each of `rounds`, then `polish`.
+
+    The penalty is `weight` times the mean squared gap, in the scale that the objective gives.
+    """
+
+    weight: float = 0.1
+    growth: float = 10.0
+    rounds: int = 4
+    stage: LBFGS = field(default_factory=lambda: LBFGS(steps=40, memory=20, tolerance=1e-4))
+    polish: LBFGS = field(default_factory=lambda: LBFGS(steps=100))
+    kind: ClassVar[str] = "shooting"
+    needs: ClassVar[tuple[str, ...]] = ("shooting",)
+
+    def run(self, ev: Evaluator, z: Float[np.ndarray, "start k"], seed: int) -> Outcome:
+        k, shooting = z.shape[1], ev.objective.shooting
+        offsets = np.zeros((len(z), np.size(shooting.states) if shooting is not None else 0))
+        v, alive = np.concatenate([z, offsets], axis=1), np.ones(len(z), bool)
+        for stage in range(self.rounds):
+            weight = self.weight * self.growth**stage
+            which = np.flatnonzero(alive)
+            out = self.stage.descend(
+                ev, v[which], of="shooting", extra=weight, stage=f"shooting {weight:g}", which=which
+            )
+            v[which] = out.z
+            alive[which] = np.isfinite(out.losses)
+            if ev.spent or not alive.any():
+                break
+        return _polished(ev, v[:, :k], alive, np.zeros(len(z), bool), self.polish)
+
+
+def _staged(
+    ev: Evaluator,
+    z: np.ndarray,
+    of: Of,
+    levels: list[float] | tuple[float, ...],
+    stage: LBFGS,
+    polish: LBFGS,
+    keep: float,
+) -> Outcome:
+    if not 0 < keep <= 1:
+        raise SettingError(f"The share of the starts to keep has to be above 0 and at most 1; found {keep!r}.")
+    z, alive, pruned = z.copy(), np.ones(len(z), bool), np.zeros(len(z), bool)
+    for level in levels:
+        which = np.flatnonzero(alive & ~pruned)
+        out = stage.descend(ev, z[which], of=of, extra=level, stage=f"{of} {level:g}", which=which)
+        z[which] = out.z
+        alive[which] = np.isfinite(out.losses)
+        if ev.spent or not (alive & ~pruned).any():
+            break
+        order = which[np.argsort(out.losses, kind="stable")]
+        pruned[order[max(1, math.ceil(keep * len(order))) :]] = True
+    return _polished(ev, z, alive, pruned, polish)
+
+
+def _polished(ev: Evaluator, z: np.ndarray, alive: np.ndarray, pruned: np.ndarray, polish: LBFGS) -> Outcome:
+    which = np.flatnonzero(alive & ~pruned)
+    losses = np.full(len(z), np.inf)
+    ended = ["pruned" if p and a else "quarantined" for p, a in zip(pruned, alive, strict=True)]
+    out = polish.descend(ev, z[which], stage="polish", which=which)
+    z[which], losses[which] = out.z, out.losses
+    for row, start in enumerate(which):
+        ended[start] = out.ended[row]
+    return Outcome(z, losses, ended)

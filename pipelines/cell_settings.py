@@ -1,0 +1,66 @@
+"""The sections of the cell recipe."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from connectofit.connectome.errors import SettingError
+from connectofit.pipelines.config import DataFile, Settings
+
+
+class ImportSettings(Settings):
+    """Which recordings are read, and how. Without `recordings` these are the rat cells that ship with the package.
+
+    `columns` maps canonical names (cell, sweep, time, current, voltage) to those in the table, `units` says what they
+    are in. `stimulus_ms`: onset and offset; found in the current where left out. `cells`: the ones to take; all where
+    left out. `bridge_MOhm`: what is taken off the voltage of each cell; below 0 it undoes an over-compensation.
+    `advance_samples`: by how many samples the recorded current lags behind the voltage's answer. `dt_ms`: to resample
+    to.
+    """
+
+    recordings: DataFile | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    units: dict[str, str] = Field(default_factory=dict)
+    stimulus_ms: tuple[float, float] | None = None
+    cells: tuple[str, ...] = ()
+    bridge_MOhm: dict[str, float] = Field(default_factory=dict)
+    junction_mV: float = 0.0
+    advance_samples: int = 0
+    dt_ms: float | None = Field(default=None, gt=0)
+
+
+class FitSettings(Settings):
+    """Which models are fitted to which sweeps. `hold_out`: labels (cell/sweep) of the sweeps that no fit sees.
+
+    `method`: of the optimiser; `beside`: further methods that get the same wall time as the first took, to compare.
+    `simulated_s`: the model time, over sweeps and starts, that a fit may simulate; unlike a limit of wall time it stops
+    at the same step everywhere. `free`, `bounds`, `start`, `fixed`: {model: what `fit_cell` takes}.
+    """
+
+    models: tuple[str, ...] = Field(min_length=1)
+    hold_out: tuple[str, ...] = ()
+    loss: Literal["auto", "likelihood", "voltage"] = "auto"
+    method: str = "auto"
+    beside: tuple[str, ...] = ()
+    starts: int = Field(default=8, ge=1)
+    simulated_s: float = Field(gt=0)
+    trials: int = Field(default=20, ge=1)
+    seed: int = 0
+    free: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    bounds: dict[str, dict[str, tuple[float, float]]] = Field(default_factory=dict)
+    start: dict[str, dict[str, float]] = Field(default_factory=dict)
+    fixed: dict[str, dict[str, float]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("free", "bounds", "start", "fixed"):
+            given: dict[str, Any] = getattr(self, name)
+            idle = [model for model in given if model not in self.models]
+            if idle:
+                raise SettingError(
+                    f"fit.{name} is for models that are not fitted: {', '.join(idle)}; fit.models are "
+                    f"{', '.join(self.models)}"
+                )
+        return self

@@ -1,0 +1,205 @@
+"""The cell recipe's stages but for the report: recordings in, every model fitted to every cell, files out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from connectofit.connectome.errors import SettingError, unknown_name
+from connectofit.data import RAT_CORTEX_COLUMNS, rat_cortex_path
+from connectofit.fit import Recordings, read_recordings, write_recordings
+from connectofit.fit.cell_fit import BASELINE, HELD_OUT, CellFit, compare_models, fit_cell
+from connectofit.fit.optimisers import Budget
+from connectofit.pipelines.cell_settings import FitSettings, ImportSettings
+from connectofit.pipelines.stage import StageContext
+
+logger = logging.getLogger(__name__)
+
+RECORDINGS = "recordings.parquet"
+
+
+def import_files(settings: ImportSettings) -> dict[str, Path]:
+    """The table that the stage `import` reads: that of the settings, else the rat cells'."""
+    return {"recordings": settings.recordings or rat_cortex_path()}
+
+
+def import_recordings(context: StageContext) -> None:
+    """A table in; ``recordings.parquet`` and ``validation.json`` out."""
+    settings: ImportSettings = context.settings
+    columns = dict(settings.columns) or (dict(RAT_CORTEX_COLUMNS) if settings.recordings is None else None)
+    recordings, report = read_recordings(
+        context.files["recordings"],
+        columns=columns,
+        units=dict(settings.units) or None,
+        stimulus_ms=settings.stimulus_ms,
+        junction_mV=settings.junction_mV,
+    )
+    for cell in (*settings.cells, *settings.bridge_MOhm):
+        recordings.cell(cell)
+    if settings.cells:
+        recordings = Recordings(tuple(s for s in recordings if s.cell in settings.cells))
+    if settings.advance_samples:
+        recordings = recordings.advanced(settings.advance_samples)
+    recordings = Recordings(
+        tuple(
+            s.corrected(bridge_MOhm=settings.bridge_MOhm[s.cell]) if s.cell in settings.bridge_MOhm else s
+            for s in recordings
+        )
+    )
+    if settings.dt_ms is not None:
+        recordings = recordings.resampled(settings.dt_ms)
+    write_recordings(recordings, context.out / RECORDINGS)
+    (context.out / "validation.json").write_text(report.to_json(), encoding="utf-8")
+
+
+def fit_cells_of_recipe(context: StageContext) -> None:
+    """Every model fitted to every cell. Out: scores, intervals, courses, parameters and traces, and ``cells/``."""
+    settings: FitSettings = context.settings
+    recordings, _ = read_recordings(context.inputs["import"] / RECORDINGS)
+    for label in settings.hold_out:
+        if label not in recordings.labels:
+            raise unknown_name("sweep", label, recordings.labels, where="fit.hold_out")
+    # Everything is checked before the first fit, which may take long.
+    for model in settings.models:
+        _options(settings, model)
+    fits: list[tuple[str, CellFit]] = []
+    with context.bar(len(recordings.cells) * len(settings.models), "fit", unit="fit") as bar:
+        for cell in recordings.cells:
+            for model in settings.models:
+                fits += _fits(recordings.cell(cell), cell, model, settings, context.work)
+                bar.update()
+    _write(fits, context.out)
+
+
+def _options(settings: FitSettings, model: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for name in ("free", "bounds", "start", "fixed"):
+        given = getattr(settings, name).get(model)
+        if given is not None:
+            options[name] = given
+    return options
+
+
+def _fits(
+    recordings: Recordings, cell: str, model: str, settings: FitSettings, work: Path
+) -> list[tuple[str, CellFit]]:
+    held = [label for label in settings.hold_out if label in recordings.labels]
+    shared: dict[str, Any] = {
+        "hold_out": held,
+        "loss": settings.loss,
+        "starts": settings.starts,
+        "trials": settings.trials,
+        "seed": settings.seed,
+        **_options(settings, model),
+    }
+    folder = work / f"{cell}_{model}"
+    folder.mkdir(parents=True, exist_ok=True)
+    budget = Budget(simulated_s=settings.simulated_s)
+    first = fit_cell(recordings, model, method=settings.method, budget=budget, checkpoint_dir=folder, **shared)
+    logger.info("%s %s: loss %.6g after %.0f s", cell, model, first.search.loss, first.search.wall_s)
+    done = [(first.search.method, first)]
+    for method in settings.beside:
+        budget = Budget(wall_s=max(first.search.wall_s, 1.0))
+        done.append((method, fit_cell(recordings, model, method=method, budget=budget, **shared)))
+    return done
+
+
+def _write(fits: list[tuple[str, CellFit]], out: Path) -> None:
+    def labelled(tables: list[pd.DataFrame]) -> pd.DataFrame:
+        rows = []
+        for (method, fit), table in zip(fits, tables, strict=True):
+            head = pd.DataFrame({"cell": fit.cell, "model": fit.model, "method": method}, index=table.index)
+            rows.append(pd.concat([head, table], axis=1))
+        return pd.concat([r for r in rows if len(r)], ignore_index=True) if any(len(r) for r in rows) else rows[0]
+
+    labelled([fit.scores for _, fit in fits]).to_parquet(out / "scores.parquet", index=False)
+    labelled([fit.intervals for _, fit in fits]).to_parquet(out / "intervals.parquet", index=False)
+    labelled([fit.search.starts for _, fit in fits]).to_parquet(out / "starts.parquet", index=False)
+    labelled([fit.search.course for _, fit in fits]).to_parquet(out / "course.parquet", index=False)
+    compared = [compare_models([fit]).assign(method=method) for method, fit in fits]
+    table = pd.concat(compared, ignore_index=True)
+    twice = table.duplicated(["cell", "part"]) & (table["part"] == BASELINE)
+    table[~twice].to_parquet(out / "comparison.parquet", index=False)
+
+    told = []
+    for method, fit in fits:
+        box, values = fit.problem.objective.box, fit.search.x
+        told.append(
+            {
+                "cell": fit.cell,
+                "model": fit.model,
+                "method": method,
+                "parameters": dict(fit.parameters),
+                "loss_parameters": dict(fit.loss_parameters),
+                "free": list(box.names),
+                "low": box.low.tolist(),
+                "high": box.high.tolist(),
+                "share": box.share(values).tolist(),
+                "loss": fit.search.loss,
+                "stopped": fit.search.stopped,
+                "simulated_s": fit.search.simulated_s,
+                "wall_s": fit.search.wall_s,
+                "quarantined": fit.search.quarantined,
+                "findings": [finding.message for finding in fit.findings],
+            }
+        )
+    (out / "parameters.json").write_text(json.dumps(told, indent=2), encoding="utf-8")
+    best = best_fits(fits)
+    rows = []
+    for method, fit in best:
+        for label, trace in fit.traces.items():
+            held = label not in fit.problem.recordings.labels
+            spikes = np.zeros(trace.sweep.n_samples, bool)
+            spikes[[trace.sweep.at(t) for t in trace.trains[0] if trace.sweep.at(t) < spikes.size]] = True
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "cell": fit.cell,
+                        "model": fit.model,
+                        "method": method,
+                        "sweep": trace.sweep.name,
+                        "held_out": held,
+                        "t_ms": trace.sweep.time_ms,
+                        "recorded_mV": trace.sweep.voltage_mV.astype(np.float32),
+                        "model_mV": np.asarray(trace.voltage_mV, np.float32),
+                        "model_spike": spikes,
+                    }
+                )
+            )
+    pd.concat(rows, ignore_index=True).to_parquet(out / "traces.parquet", index=False)
+    trains = [
+        {"cell": fit.cell, "model": fit.model, "sweep": t.sweep.name, "train": k, "t_ms": float(at)}
+        for _, fit in best
+        for t in fit.traces.values()
+        for k, train in enumerate(t.trains)
+        for at in train
+    ]
+    pd.DataFrame(trains, columns=["cell", "model", "sweep", "train", "t_ms"]).to_parquet(
+        out / "trains.parquet", index=False
+    )
+    for method, fit in fits:
+        name = "_".join(part for part in (fit.cell, fit.model) if part)
+        fit.as_cell(name if method == fits[0][0] else f"{name}_{method}").dump(out / "cells")
+
+
+def best_fits(fits: list[tuple[str, CellFit]]) -> list[tuple[str, CellFit]]:
+    """For every cell the fit whose traces are drawn: the one that explains most variance of the *training* sweeps'
+    spikes, so that nothing that is shown was chosen by the held-out ones."""
+    chosen: dict[str, tuple[str, CellFit]] = {}
+    for method, fit in fits:
+        if fit.cell not in chosen or _trained(fit) > _trained(chosen[fit.cell][1]):
+            chosen[fit.cell] = (method, fit)
+    if not chosen:
+        raise SettingError("Nothing was fitted; name a model in fit.models.")
+    return list(chosen.values())
+
+
+def _trained(fit: CellFit) -> float:
+    training = fit.scores[~fit.scores["part"].isin([HELD_OUT, BASELINE])]
+    value = float(training["explained_variance"].mean())
+    return value if np.isfinite(value) else -np.inf

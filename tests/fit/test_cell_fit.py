@@ -1,0 +1,144 @@
+"""Whole fits of cells: held-out sweeps stay unseen, scores are those of their definitions, results repeat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from connectofit.connectome.errors import SchemaError, SettingError, UnknownNameError
+from connectofit.fit import Recordings, Sweep
+from connectofit.fit.cell_fit import BASELINE, HELD_OUT, TRAINING, compare_models, fit_cell
+from connectofit.fit.cell_scores import cell_traces, recorded_train, score_cell
+from connectofit.fit.cells.teacher_forced import ForcedLikelihood
+from connectofit.fit.optimisers import Budget
+from connectofit.fit.spike_scores import count_error, explained_variance
+
+DT = 0.25
+BUDGET = Budget(evaluations=120)
+LOSS = ForcedLikelihood(sd_mV=None, correlation_ms=None)  # as suits the noise of these sweeps, which is white
+
+
+def lif_sweep(name, step_pA, seed, cell="c"):
+    """A LIF neuron (20 ms, 0.1 GOhm, -70 to -50 mV) by its solution between spikes, with a drawn spike of 1 ms."""
+    n, onset, offset = 2400, 100.0, 500.0
+    rng = np.random.default_rng(seed)
+    t = DT * np.arange(n)
+    current = np.where((t >= onset) & (t < offset), step_pA, 0.0)
+    voltage, v, k = np.empty(n), -70.0, 0
+    while k < n:
+        voltage[k] = v
+        v = -70.0 + 0.1 * current[k] + (v + 70.0 - 0.1 * current[k]) * np.exp(-DT / 20.0)
+        k += 1
+        if v >= -50.0 and k + 12 < n:
+            voltage[k : k + 12] = [-50, -20, 20, 30, 10, -20, -50, -60, -62, -62, -61, -60]
+            v, k = -60.0, k + 12
+    return Sweep(name, current, voltage + 0.2 * rng.normal(size=n), DT, onset, offset, cell=cell)
+
+
+@pytest.fixture(scope="module")
+def sweeps():
+    return Recordings(tuple(lif_sweep(str(k), step, k) for k, step in enumerate((-100.0, 230.0, 260.0, 300.0, 350.0))))
+
+
+@pytest.fixture(scope="module")
+def fitted(sweeps):
+    return fit_cell(sweeps, "lif", hold_out=["3"], loss=LOSS, starts=3, budget=BUDGET, trials=5)
+
+
+def test_the_membrane_that_made_the_sweeps_is_found(fitted):
+    assert fitted.parameters["tau_m_ms"] == pytest.approx(20.0, rel=0.05)
+    assert fitted.parameters["r_m_GOhm"] == pytest.approx(0.1, rel=0.03)
+    assert fitted.parameters["v_rest_mV"] == pytest.approx(-70.0, abs=0.3)
+    assert fitted.loss_parameters.keys() == {"delta_v_mV", "voltage_sd_mV"}
+
+
+def test_every_sweep_is_scored_in_its_part(fitted):
+    assert fitted.scores["part"].tolist() == [*[TRAINING] * 4, HELD_OUT, BASELINE]
+    assert fitted.scores["sweep"].tolist() == ["0", "1", "2", "4", "3", "3"]
+    held = fitted.scores.query("part == @HELD_OUT").iloc[0]
+    assert abs(held["count_error"]) < 0.15
+    assert held["subthreshold_rmse_mV"] < 1.0
+
+
+def test_scores_are_those_of_the_trains_that_are_shown(fitted, sweeps):
+    trace = fitted.traces["c/3"]
+    row = fitted.scores.query("part == @HELD_OUT").iloc[0]
+    on = lambda t: t[(t >= 100.0) & (t < 500.0)] - 100.0  # noqa: E731
+    data, model = [on(recorded_train(sweeps["3"]))], [on(t) for t in trace.trains]
+    assert len(model) == 5
+    assert row["spikes"] == len(data[0])
+    assert row["count_error"] == pytest.approx(count_error(data, model))
+    assert row["explained_variance"] == pytest.approx(explained_variance(data, model, 400.0))
+
+
+def test_what_is_held_out_has_no_effect_on_the_fit(fitted, sweeps):
+    held = sweeps["3"]
+    other = replace(held, voltage_mV=held.voltage_mV[::-1].copy(), current_pA=0.5 * held.current_pA)
+    changed = Recordings(tuple(other if s.name == "3" else s for s in sweeps))
+    again = fit_cell(changed, "lif", hold_out=["3"], loss=LOSS, starts=3, budget=BUDGET, trials=5)
+    assert again.parameters == fitted.parameters
+    np.testing.assert_array_equal(again.search.course["loss"], fitted.search.course["loss"])
+
+
+def test_the_same_seed_gives_the_same_scores_and_another_gives_other_trains(fitted, sweeps):
+    same = fit_cell(sweeps, "lif", hold_out=["3"], loss=LOSS, starts=3, budget=BUDGET, trials=5)
+    assert same.scores.equals(fitted.scores)
+    assert same.intervals.equals(fitted.intervals)
+    trains = cell_traces(fitted.problem, fitted.x, sweeps.select(["3"]), trials=5, seed=1)[0].trains
+    assert any(len(a) != len(b) or (a != b).any() for a, b in zip(trains, fitted.traces["c/3"].trains, strict=True))
+
+
+def test_intervals_hold_their_values(fitted):
+    known = fitted.intervals.dropna()
+    assert set(known["score"]) >= {"gamma", "explained_variance", "count_error"}
+    assert (known["low"] <= known["value"] + 1e-9).all()
+    assert (known["value"] <= known["high"] + 1e-9).all()
+
+
+def test_models_are_compared_in_one_table(fitted):
+    table = compare_models([fitted, fitted])
+    assert table["model"].tolist() == ["lif", "lif", "regular train", "lif", "lif"]
+    means = fitted.scores.query("part == @TRAINING")["count_error"].mean()
+    assert table.iloc[0]["count_error"] == pytest.approx(means)
+    assert table.iloc[0]["free"] == len(fitted.problem.names)
+
+
+def test_a_fitted_cell_says_what_it_was_fitted_to(fitted):
+    cell = fitted.as_cell()
+    assert (cell.name, cell.model) == ("c_lif", "lif")
+    assert cell.fitted["held_out"] == ["3"]
+    assert cell.fitted["sweeps"] == ["0", "1", "2", "4"]
+    assert cell.params == fitted.parameters
+
+
+def test_a_deterministic_cell_has_one_train(sweeps):
+    fit = fit_cell(sweeps.select(["1", "2"]), "lif", loss="voltage", starts=1, budget=Budget(evaluations=4))
+    assert [len(t.trains) for t in fit.traces.values()] == [1, 1]
+    assert np.isnan(fit.scores["gamma"]).sum() == 0
+    assert fit.scores["part"].unique().tolist() == [TRAINING]
+    assert not len(fit.intervals)
+
+
+def test_scores_need_no_model_that_can_be_given_spikes(sweeps):
+    fit = fit_cell(sweeps.select(["1", "2"]), "izhikevich", starts=1, budget=Budget(evaluations=4))
+    assert fit.traces["c/1"].forced_mV is None
+    assert np.isfinite(score_cell(list(fit.traces.values()))["subthreshold_rmse_mV"]).all()
+
+
+def test_bad_requests_are_refused_before_any_fitting(sweeps):
+    two = Recordings((*sweeps, replace(sweeps["1"], cell="d")))
+    with pytest.raises(SettingError, match="fit_cells"):
+        fit_cell(two, "lif")
+    with pytest.raises(UnknownNameError, match="Did you mean 'glif5'"):
+        fit_cell(sweeps, "glif55")
+    with pytest.raises(UnknownNameError, match="sweep"):
+        fit_cell(sweeps, "lif", hold_out=["7"])
+    with pytest.raises(UnknownNameError, match="Did you mean 'lbfgs'"):
+        fit_cell(sweeps, "lif", method="lbfg", starts=1)
+    with pytest.raises(SettingError, match="no spike|has a spike"):
+        fit_cell(sweeps.select(["0"]), "lif", loss="likelihood")
+    volts = Recordings(tuple(replace(s, voltage_mV=s.voltage_mV * 1e-3) for s in sweeps))
+    with pytest.raises(SchemaError, match="volt"):
+        fit_cell(volts, "lif")
