@@ -1,5 +1,8 @@
 """From data to fitted networks and cells: data types, features, what is free, likelihoods, optimisers, scores."""
 
+from connectofit.fit.cell_batch import fit_cells
+from connectofit.fit.cell_fit import CellFit, compare_models, fit_cell
+from connectofit.fit.cell_scores import CellTrace, cell_traces, score_cell, score_intervals
 from connectofit.fit.coincidence import Coincidence, gamma, intrinsic_gamma, md_star, mean_gamma
 from connectofit.fit.crossval import CrossValidation, cross_validate
 from connectofit.fit.evoked import Protocol, evoked
@@ -40,6 +43,8 @@ from connectofit.fit.trials import Trials, read_trials
 
 __all__ = [
     "ActionPotentials",
+    "CellFit",
+    "CellTrace",
     "ChargingFit",
     "Choice",
     "Coincidence",
@@ -68,8 +73,10 @@ __all__ = [
     "baseline_scores",
     "block_interval",
     "bootstrap_interval",
+    "cell_traces",
     "charging_fit",
     "check_recordings",
+    "compare_models",
     "cross_validate",
     "detect_spikes",
     "evoked",
@@ -77,6 +84,8 @@ __all__ = [
     "explained_variance_ratio",
     "feature_table",
     "find_stimulus",
+    "fit_cell",
+    "fit_cells",
     "fit_network",
     "gamma",
     "group_folds",
@@ -92,6 +101,8 @@ __all__ = [
     "regular_train",
     "reliability",
     "rheobase_bracket",
+    "score_cell",
+    "score_intervals",
     "spearman",
     "spike_features",
     "spike_mask",

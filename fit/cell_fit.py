@@ -32,7 +32,7 @@ from connectofit.fit.optimisers.search import Optimiser, Search
 from connectofit.fit.optimisers.starts import random_starts
 from connectofit.fit.recording_checks import check_recordings
 from connectofit.fit.recordings import Recordings
-from connectofit.fit.sealed import split
+from connectofit.fit.sealed import Split, split
 from connectofit.fit.spike_scores import spike_scores
 from connectofit.fit.spikes import DEFAULT_DETECTION, SpikeDetection
 from connectofit.fit.step_baseline import step_baseline
@@ -185,6 +185,21 @@ def fit_cell(
     )
     if search.quarantined:
         logger.warning("%d of %d starts ended where the loss is not finite", search.quarantined, starts)
+    return finished_fit(problem, search, training, parts, findings, trials, seed, detection, began)
+
+
+def finished_fit(
+    problem: CellProblem,
+    search: Search,
+    training: Recordings,
+    parts: Split | None,
+    findings: tuple[Finding, ...],
+    trials: int,
+    seed: int,
+    detection: SpikeDetection,
+    began: float,
+) -> CellFit:
+    """What a search found, scored: the training sweeps, then the held-out ones, whose seal is opened here."""
     parameters = problem.named(search.x)
     own = {name: float(search.best[name]) for name in problem.names if name not in parameters}
     shown = cell_traces(problem, search.x, training, trials=trials, seed=seed, detection=detection)

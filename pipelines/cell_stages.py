@@ -14,6 +14,8 @@ from connectofit.connectome.errors import SettingError, unknown_name
 from connectofit.data import RAT_CORTEX_COLUMNS, rat_cortex_path
 from connectofit.fit import Recordings, read_recordings, write_recordings
 from connectofit.fit.cell_fit import BASELINE, HELD_OUT, CellFit, compare_models, fit_cell
+from connectofit.fit.cells.models import cell_model
+from connectofit.fit.cells.teacher_forced import ForcedLikelihood
 from connectofit.fit.optimisers import Budget
 from connectofit.pipelines.cell_settings import FitSettings, ImportSettings
 from connectofit.pipelines.stage import StageContext
@@ -66,7 +68,7 @@ def fit_cells_of_recipe(context: StageContext) -> None:
             raise unknown_name("sweep", label, recordings.labels, where="fit.hold_out")
     # Everything is checked before the first fit, which may take long.
     for model in settings.models:
-        _options(settings, model)
+        _check_names(settings, model)
     fits: list[tuple[str, CellFit]] = []
     with context.bar(len(recordings.cells) * len(settings.models), "fit", unit="fit") as bar:
         for cell in recordings.cells:
@@ -74,6 +76,14 @@ def fit_cells_of_recipe(context: StageContext) -> None:
                 fits += _fits(recordings.cell(cell), cell, model, settings, context.work)
                 bar.update()
     _write(fits, context.out)
+
+
+def _check_names(settings: FitSettings, model: str) -> None:
+    """Raise an `UnknownNameError` for a model or a parameter that does not exist."""
+    known = (*cell_model(model).neuron.parameters, *ForcedLikelihood(sd_mV=None).parameters())
+    for name in (n for given in _options(settings, model).values() for n in given):
+        if name not in known:
+            raise unknown_name("parameter", name, known, where=f"the fit settings of {model!r}")
 
 
 def _options(settings: FitSettings, model: str) -> dict[str, Any]:

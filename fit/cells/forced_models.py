@@ -31,6 +31,7 @@ FORCED = ("lif", "glif1", "glif2", "glif3", "glif4", "glif5", "gif", "adex")
 class ForcedCell(ABC):
     """A cell with its parameters and time step."""
 
+    t_ref_ms: Array
     t_ref_steps: Array
     freezes: bool  # whether the refractory period stops all variables (GLIF), or V alone
 
@@ -103,6 +104,7 @@ class _Linear(ForcedCell):
     spike_part: tuple[Array, Array, Array] | None  # decay, kept and added by a spike
     voltage_part: tuple[Array, Array, Array] | None  # decay, weights of the settled and the moving part
     lowest: Array | None  # of the voltage part after a spike (GIF)
+    t_ref_ms: Array
     t_ref_steps: Array
     freezes: bool
 
@@ -204,6 +206,7 @@ def _linear_cell(kind: str, p: Values, dt_ms: float) -> _Linear:
         spike_part,
         voltage_part,
         lowest,
+        p["t_ref_ms"],
         jnp.round(p["t_ref_ms"] / dt_ms).astype(jnp.int32),
         glif,
     )
@@ -216,6 +219,7 @@ class _AdEx(ForcedCell):
 
     def __init__(self, neuron: NeuronModel, p: Values, dt_ms: float) -> None:
         self.p, self.dt_ms, self.method = p, dt_ms, str(getattr(neuron, "method", "rk4"))
+        self.t_ref_ms = p["t_ref_ms"]
         self.t_ref_steps = jnp.round(p["t_ref_ms"] / dt_ms).astype(jnp.int32)
 
     def start(self, v_mV: Array) -> State:

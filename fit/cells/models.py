@@ -71,7 +71,7 @@ def _reset_rules(s: StartingPoint) -> Ranges:
     return {
         "reset_fraction": Range(fraction, 0.0, 1.0),
         "reset_add_mV": _around(add, 25.0),
-        "theta_spike_add_mV": Range(0.5, -5.0, 30.0),
+        "theta_spike_add_mV": Range(0.5, -10.0, 60.0),
         "theta_spike_decay_per_ms": Range(0.02, 0.001, 0.5, True),
     }
 
@@ -80,7 +80,7 @@ def _currents(s: StartingPoint) -> Ranges:
     # Of each current, the spike adds what would move V by -40 to 20 mV for good.
     g = s.g_nS
     return {
-        "asc_1_add_pA": Range(-1.0 * g, -40.0 * g, 20.0 * g),
+        "asc_1_add_pA": Range(-1.0 * g, -200.0 * g, 20.0 * g),
         "asc_2_add_pA": Range(-0.1 * g, -20.0 * g, 10.0 * g),
         "asc_1_decay_per_ms": Range(0.05, 0.015, 1.0, True),
         "asc_2_decay_per_ms": Range(0.005, 0.0005, 0.015, True),
@@ -116,7 +116,7 @@ def _gif(s: StartingPoint) -> Ranges:
         "b_per_ms": Range(0.05, 0.005, 0.5, True),
         "k_1_per_ms": Range(0.05, 0.015, 1.0, True),
         "k_2_per_ms": Range(0.005, 0.0005, 0.015, True),
-        "a_1_pA": Range(-1.0 * g, -40.0 * g, 20.0 * g),
+        "a_1_pA": Range(-1.0 * g, -200.0 * g, 20.0 * g),
         "a_2_pA": Range(-0.1 * g, -20.0 * g, 10.0 * g),
     }
 
@@ -132,7 +132,7 @@ def _adex(s: StartingPoint) -> Ranges:
         **_fixed_reset(s),
         "tau_w_ms": Range(100.0, 10.0, 1000.0, True),
         "a_nS": Range(0.05 * g, -0.5 * g, 2.0 * g),
-        "b_pA": Range(1.0 * g, -1.0 * g, 40.0 * g),
+        "b_pA": Range(1.0 * g, -1.0 * g, 200.0 * g),
     }
 
 
@@ -239,9 +239,7 @@ def cell_model(
     UnknownNameError: models and parameters that do not exist. SettingError: bounds that are none or exclude the start,
     parameters that are both free and fixed, free without bounds, or have no derivative.
     """
-    kind = _ALIASES.get(name, name)
-    if kind not in _RANGES:
-        raise unknown_name("cell model", name, (*FITTABLE, *_ALIASES), "what can be fitted")
+    kind = _kind(name)
     if neuron is not None and neuron.kind != kind:
         raise SettingError(f"The neuron given for the cell model {name!r} is a {neuron.kind!r}. Give one of its kind.")
     neuron = NEURON_MODELS[kind]() if neuron is None else neuron
@@ -316,6 +314,18 @@ def merged(
             f"start={{{name!r}: ...}} inside."
         )
     return Range(begin, low, high, bool(default is not None and default.log and low > 0))
+
+
+def known_parameters(name: str) -> tuple[str, ...]:
+    """The parameters of a model that can be fitted, free or not. Raises `UnknownNameError` for others."""
+    return tuple(NEURON_MODELS[_kind(name)].parameters)
+
+
+def _kind(name: str) -> str:
+    kind = _ALIASES.get(name, name)
+    if kind not in _RANGES:
+        raise unknown_name("cell model", name, (*FITTABLE, *_ALIASES), "what can be fitted")
+    return kind
 
 
 def _check_free(name: str, free: Sequence[str], neuron: NeuronModel, fixed: Mapping[str, float]) -> None:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from connectofit.connectome.errors import SchemaError, SettingError, offenders, unknown_name
 from connectofit.fit.cells.losses import CellLoss, VoltageError
-from connectofit.fit.cells.models import CellModel, cell_model, merged
+from connectofit.fit.cells.models import CellModel, cell_model, known_parameters, merged
 from connectofit.fit.cells.simulation import run_cell
 from connectofit.fit.cells.starting_point import StartingPoint, spike_onsets, starting_point
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
@@ -153,6 +153,10 @@ def cell_problem(
     known = starting_point(train, train_onsets, t_ref_ms=(fixed or {}).get("t_ref_ms"))
     chosen = _loss(loss, model, known.n_spikes)
     own = chosen.parameters()
+    for what, names in (("free", free or ()), ("bounds", bounds or {}), ("start", start or {})):
+        for name in [names] if isinstance(names, str) else names:
+            if name not in own and name not in known_parameters(model):
+                raise unknown_name("parameter", name, (*known_parameters(model), *own), what)
     cell = cell_model(
         model,
         known,
@@ -165,10 +169,6 @@ def cell_problem(
     chosen.check(cell, dt_ms)
     if chosen.needs_spikes:
         _check_spikes(train, train_onsets, cell, chosen)
-    for what, given in (("bounds", bounds), ("start", start)):
-        for name in given or {}:
-            if name not in own and name not in cell.neuron.parameters:
-                raise unknown_name("parameter", name, (*cell.neuron.parameters, *own), what)
     ranges = {k: merged(k, r, bounds or {}, start or {}, "the loss") for k, r in own.items()}
     box = Box(
         (*cell.box.names, *ranges),

@@ -1,4 +1,4 @@
-"""How well a recording determines a fitted cell: intervals from the curvature of the likelihood, and what it leaves open.
+"""How well a recording determines a fitted cell: intervals from the curvature of the likelihood, and what stays open.
 
 Around its optimum the negative log likelihood is a parabola with the Hessian H; the parameters then scatter as a normal
 distribution with covariance H^-1 (Laplace's approximation, the observed information of Fisher; Efron & Hinkley 1978,
@@ -13,52 +13,30 @@ resting potential, threshold, reset and width of the escape rate can move togeth
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 from scipy.stats import norm
 
-from connectofit.connectome.errors import DivergedError, SettingError, unknown_name
+from connectofit.connectome.errors import DivergedError, SettingError
 from connectofit.fit.cells.problem import CellProblem
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
-from connectofit.fit.cells.uncertainty_likelihood import Likelihood, newton_step, polished
-from connectofit.fit.optimisers.objective import Box
+from connectofit.fit.cells.uncertainty_directions import HALF, Direction, along, combinations_of, directions_of
+from connectofit.fit.cells.uncertainty_likelihood import FLAT, Likelihood, newton_step, polished
+from connectofit.fit.optimisers.objective import EDGE, Box
 
 __all__ = ["BOUND_SHARE", "HALF", "Direction", "Estimate", "Uncertainty", "laplace", "polished"]
-
-HALF = 0.5
-"""An interval that spans more of the range does not identify a parameter, nor a direction."""
 
 BOUND_SHARE = 0.005
 """A parameter nearer to a bound than this share of its range lies on it."""
 
-NAMED = 0.1  # of the largest component: smaller ones of a direction are left out of sentences
 _ROUNDING = 1e-12  # of the largest eigenvalue: smaller ones are rounding
 _UNSETTLED = 0.5  # nats that a Newton step would still gain, from which on parameters are not at the optimum
-
-
-@dataclass(frozen=True, eq=False)
-class Direction:
-    """An eigenvector of the Hessian over shares.
-
-    curvature: its eigenvalue [nats per squared range]; relative: as a share of the largest. weights: by parameter, with
-    signs, of length 1. span: the interval along it as a share of the longest way through the box in this direction;
-    above `HALF` it is `soft`. rise_nats: by how much the loss rises a quarter of that way from the optimum: at 95 %,
-    below 1.92 where soft.
-    """
-
-    curvature: float
-    relative: float
-    weights: Mapping[str, float]
-    span: float
-    rise_nats: float
-    soft: bool
 
 
 @dataclass(frozen=True)
@@ -80,15 +58,16 @@ class Uncertainty:
     estimates: by parameter, in their own units; on a logarithmic scale intervals are of the logarithm, and so lie
     unevenly around the value; cut at the bounds. A standard error is infinite where the likelihood is flat, and NaN for
     parameters that are pushed against a bound. covariance: in the parameters' own units; covariance_z: in the
-    coordinates of the optimisers. Both are finite: flat directions count with the smallest curvature that can be told
-    from rounding, and what is pushed against a bound stays there. hessian, gradient, share: over shares of the box.
+    coordinates of the optimisers. Both are finite: directions without curvature count with `FLAT`, and what is pushed
+    against a bound stays there. hessian, gradient, share: over shares of the box; slope: of the parameters by them.
     bounds: {parameter: "lower" or "upper"} of those on a bound; pushed: those of them for which the loss falls further
-    beyond it. identifiable: by parameter; reasons: a sentence for each that is not. directions: softest first;
-    combinations: what the soft ones say in the parameters' own units. positive_definite: whether the loss curves up in
-    all directions, rounding aside. gain_nats: what a Newton step would still gain. findings: all of this in sentences.
+    beyond it. reasons: for each parameter that is not identified, a sentence. directions: softest first; combinations:
+    what the soft ones say in the parameters' own units. n_downward: along how many of them the loss curves down.
+    gain_nats: what a Newton step would still gain. spikes_alone: whether nothing but spikes counted.
     """
 
     names: tuple[str, ...]
+    box: Box = field(repr=False)
     x: Float[np.ndarray, " k"]
     loss: float
     level: float
@@ -102,13 +81,22 @@ class Uncertainty:
     slope: Float[np.ndarray, " k"] = field(repr=False)
     bounds: Mapping[str, str]
     pushed: tuple[str, ...]
-    identifiable: Mapping[str, bool]
     reasons: Mapping[str, str] = field(repr=False)
     directions: tuple[Direction, ...] = field(repr=False)
     combinations: tuple[str, ...]
-    positive_definite: bool
+    n_downward: int
     gain_nats: float
-    findings: tuple[str, ...]
+    spikes_alone: bool
+
+    @property
+    def positive_definite(self) -> bool:
+        """Whether the loss curves down in no direction, by more than counts as flat."""
+        return self.n_downward == 0
+
+    @property
+    def identifiable(self) -> dict[str, bool]:
+        """Whether the data narrow a parameter down to half of its range or less."""
+        return {name: name not in self.reasons for name in self.names}
 
     @property
     def soft(self) -> tuple[Direction, ...]:
@@ -118,7 +106,43 @@ class Uncertainty:
     @property
     def unidentified(self) -> tuple[str, ...]:
         """The parameters that the data do not identify."""
-        return tuple(name for name in self.names if not self.identifiable[name])
+        return tuple(self.reasons)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What is to be said about the parameters beside their intervals, in sentences."""
+        found = []
+        if self.unidentified:
+            several = len(self.unidentified) > 1
+            text = f"{_listed(self.unidentified)} {'are' if several else 'is'} not identified by these data"
+            text += f": {along(self.combinations)}." if self.combinations else "."
+            if self.spikes_alone and several:
+                text += (
+                    " Spikes alone fix neither the zero nor the unit of the voltage: let the voltage count "
+                    "(ForcedLikelihood(voltage=True)), or fix a resistance and a potential."
+                )
+            found.append(text)
+        for name, side in self.bounds.items():
+            if name in self.pushed:
+                found.append(
+                    f"{name} lies on its {side} bound, and the loss falls further beyond it: widen its bounds, or take "
+                    "it as given; the other intervals hold it there."
+                )
+            else:
+                found.append(f"{name} lies on its {side} bound, where the loss is about flat.")
+        if self.n_downward:
+            where = "one direction" if self.n_downward == 1 else f"{self.n_downward} directions"
+            found.append(
+                f"The Hessian is not positive definite: along {where} the loss curves down, so that these parameters "
+                "are no minimum, and what moves along there counts as not identified. Polish the fit first "
+                "(`polished`), or search longer."
+            )
+        if self.gain_nats > _UNSETTLED:
+            found.append(
+                f"These parameters are not at the optimum: a Newton step would lower the loss by about "
+                f"{self.gain_nats:.2g} nats. Polish the fit first (`polished`)."
+            )
+        return tuple(found)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -132,7 +156,7 @@ class Uncertainty:
                 "high": e.high,
                 "span": e.span,
                 "bound": self.bounds.get(name, ""),
-                "identifiable": self.identifiable[name],
+                "identifiable": name not in self.reasons,
             }
             for name, e in self.estimates.items()
         ]
@@ -140,7 +164,7 @@ class Uncertainty:
 
     @property
     def direction_table(self) -> pd.DataFrame:
-        """One row a direction, softest first: curvature, relative, span, rise_nats, soft, and each parameter's weight."""
+        """One row a direction, softest first: curvature, relative, span, rise_nats, soft, and the weights."""
         heads = ("curvature", "relative", "span", "rise_nats", "soft")
         return pd.DataFrame([{**{k: getattr(d, k) for k in heads}, **d.weights} for d in self.directions])
 
@@ -189,15 +213,14 @@ def laplace(problem: CellProblem, x: Float[np.ndarray, " k"], *, level: float = 
     pushed = (side * g < 0) & (0.25 * np.abs(g) > 0.5 * half**2)
     free = ~pushed
     values, vectors = np.linalg.eigh(h[np.ix_(free, free)]) if free.any() else (np.zeros(0), np.zeros((0, 0)))
-    rounding = _ROUNDING * max(float(np.abs(values).max(initial=0.0)), 1.0)
-    upward = np.maximum(values, rounding)
+    least = max(FLAT, _ROUNDING * float(np.abs(values).max(initial=0.0)))
     covariance = np.zeros_like(h)
-    covariance[np.ix_(free, free)] = (vectors / upward) @ vectors.T
-    flat = values <= rounding
+    covariance[np.ix_(free, free)] = (vectors / np.maximum(values, least)) @ vectors.T
+    flat = values <= least
     endless = np.zeros(len(u), bool)
     # Infinite where directions without curvature alone make it wider than the rule.
-    endless[free] = 2 * half * np.sqrt((vectors[:, flat] ** 2 / rounding).sum(axis=1)) > HALF
-    directions = _directions(values, vectors, [n for n, k in zip(names, free, strict=True) if k], half)
+    endless[free] = 2 * half * np.sqrt((vectors[:, flat] ** 2 / least).sum(axis=1)) > HALF
+    directions = directions_of(values, vectors, [n for n, k in zip(names, free, strict=True) if k], half)
     x = likelihood.physical(u)
     slope = likelihood.slope(u)
     estimates = {}
@@ -207,22 +230,12 @@ def laplace(problem: CellProblem, x: Float[np.ndarray, " k"], *, level: float = 
             estimates[name] = _beside_bound(likelihood, u, k, abs(g[k]), max(h[k, k], 0.0), half)
         else:
             estimates[name] = _in_box(box, k, u[k], x[k], error, half)
-    identifiable = {name: e.span <= HALF for name, e in estimates.items()}
-    combinations = _combinations(directions, box, names, slope, x)
-    gain = float(-0.5 * g[free] @ newton_step(h[np.ix_(free, free)], g[free]))
-    du_dz = np.maximum(u * (1.0 - u), 1e-300)
-    known = {
-        "names": names,
-        "bounds": {n: "lower" if s < 0 else "upper" for n, s in zip(names, side, strict=True) if s},
-        "pushed": tuple(n for n, p in zip(names, pushed, strict=True) if p),
-        "identifiable": identifiable,
-        "reasons": _reasons(estimates, identifiable, combinations, box, level),
-        "directions": directions,
-        "combinations": tuple(text for text, _ in combinations),
-        "positive_definite": bool((values > -rounding).all()),
-        "gain_nats": gain,
-    }
+    combinations = combinations_of(directions, box, names, slope, x)
+    inside = np.clip(u, EDGE, 1.0 - EDGE)  # where `Box` puts what lies on a bound
+    du_dz = inside * (1.0 - inside)
     return Uncertainty(
+        names=names,
+        box=box,
         x=x,
         loss=float(losses[0]),
         level=level,
@@ -234,8 +247,14 @@ def laplace(problem: CellProblem, x: Float[np.ndarray, " k"], *, level: float = 
         gradient=g,
         share=u,
         slope=slope,
-        findings=_findings(problem, known, values, rounding),
-        **known,
+        bounds={n: "lower" if s < 0 else "upper" for n, s in zip(names, side, strict=True) if s},
+        pushed=tuple(n for n, p in zip(names, pushed, strict=True) if p),
+        reasons=_reasons(estimates, combinations, box, level),
+        directions=directions,
+        combinations=tuple(moves for moves, _ in combinations),
+        n_downward=int((values < -least).sum()),
+        gain_nats=float(-0.5 * g[free] @ newton_step(h[np.ix_(free, free)], g[free])),
+        spikes_alone=isinstance(problem.loss, ForcedLikelihood) and not problem.loss.voltage,
     )
 
 
@@ -260,7 +279,9 @@ def _in_box(box: Box, k: int, share: float, value: float, error: float, half: fl
     return Estimate(float(value), float(own), float(at[0]), float(at[1]), float(2 * half * error))
 
 
-def _beside_bound(likelihood: Likelihood, u: np.ndarray, k: int, slope: float, curvature: float, half: float) -> Estimate:
+def _beside_bound(
+    likelihood: Likelihood, u: np.ndarray, k: int, slope: float, curvature: float, half: float
+) -> Estimate:
     """From the bound to where slope t + curvature t^2 / 2 has risen by as much as at the end of an interval."""
     rise = 0.5 * half**2
     reach = 2.0 * rise / (slope + np.sqrt(slope**2 + 2.0 * curvature * rise))
@@ -270,149 +291,28 @@ def _beside_bound(likelihood: Likelihood, u: np.ndarray, k: int, slope: float, c
     return Estimate(at, float("nan"), min(at, end), max(at, end), float(reach))
 
 
-def _directions(
-    values: Float[np.ndarray, " k"], vectors: Float[np.ndarray, "k k"], names: list[str], half: float
-) -> tuple[Direction, ...]:
-    found = []
-    for value, vector in zip(values, vectors.T, strict=True):
-        # The first face of the box is met by the largest component: the way through is 1 over it.
-        through = 1.0 / float(np.abs(vector).max())
-        span = 2 * half / float(np.sqrt(value)) / through if value > 0 else np.inf
-        signed = vector * np.sign(vector[np.argmax(np.abs(vector))])
-        found.append(
-            Direction(
-                float(value),
-                float(value / np.abs(values).max()) if np.abs(values).max() > 0 else 0.0,
-                dict(zip(names, signed.tolist(), strict=True)),
-                float(span),
-                float(0.5 * value * (0.25 * through) ** 2),
-                bool(span > HALF),
-            )
-        )
-    return tuple(found)
-
-
-def _combinations(
-    directions: tuple[Direction, ...],
-    box: Box,
-    names: tuple[str, ...],
-    slope: Float[np.ndarray, " k"],
-    x: Float[np.ndarray, " k"],
-) -> list[tuple[str, tuple[str, ...]]]:
-    """The soft directions in words, in the parameters' own units, each with the parameters that it names."""
-    soft = [d for d in directions if d.soft]
-    if not soft:
-        return []
-    index = [names.index(n) for n in soft[0].weights]
-    basis = _sparse(np.array([[d.weights[names[k]] for d in soft] for k in index]))
-    found = []
-    for column in basis.T:
-        lead = int(np.argmax(np.abs(column)))
-        named = [row for row in np.argsort(-np.abs(column), kind="stable") if abs(column[row]) >= NAMED * abs(column[lead])]
-        named = [*named[:6]]
-        own = column * slope[index]  # per unit along the direction
-        first = named[0]
-        unit = 0.1 * x[index[first]] if box.log[index[first]] else 1.0
-        moves = own * (unit / own[first])
-        parts = []
-        for row in named:
-            k = index[row]
-            size = f"{100 * moves[row] / x[k]:+.3g} %" if box.log[k] else f"{moves[row]:+.3g}"
-            parts.append(f"{names[k]} {size}")
-        found.append((", ".join(parts), tuple(names[index[row]] for row in named)))
-    return found
-
-
-def _sparse(vectors: Float[np.ndarray, "k m"]) -> Float[np.ndarray, "k m"]:
-    """Another basis of what the columns span, in which each has as few parameters as can be.
-
-    Eigenvectors of like eigenvalues are mixed at will; a basis in which one parameter moves in one direction only reads
-    better. Chosen among all such bases (of up to 3 vectors), well conditioned ones first.
-    """
-    k, m = vectors.shape
-    if not 1 < m <= 3:
-        return vectors
-    best, cost = vectors, np.inf
-    sizes = {rows: abs(np.linalg.det(vectors[list(rows)])) for rows in itertools.combinations(range(k), m)}
-    largest = max(sizes.values())
-    for rows, size in sizes.items():
-        if size < 0.05 * largest:
-            continue
-        basis = vectors @ np.linalg.inv(vectors[list(rows)])
-        basis = basis / np.abs(basis).max(axis=0)
-        price = float((np.abs(basis) >= NAMED).sum()) + 1e-3 * float(np.abs(basis).sum())
-        if price < cost - 1e-9:
-            best, cost = basis, price
-    return best
-
-
 def _reasons(
     estimates: Mapping[str, Estimate],
-    identifiable: Mapping[str, bool],
     combinations: list[tuple[str, tuple[str, ...]]],
     box: Box,
     level: float,
 ) -> dict[str, str]:
     reasons = {}
     for k, name in enumerate(box.names):
-        if identifiable[name]:
-            continue
         span = estimates[name].span
+        if span <= HALF:
+            continue
         size = "is endless" if np.isinf(span) else f"spans {span:.2g} times its range"
         text = (
             f"{name} is not identified by these data: its {100 * level:g} % interval {size} ({box.low[k]:g} to "
             f"{box.high[k]:g})."
         )
-        along = [moves for moves, named in combinations if name in named]
-        if along:
-            text += f" The loss hardly changes along {' or along '.join(f'({moves})' for moves in along)}."
+        moves = [text for text, named in combinations if name in named]
+        if moves:
+            text += f" T{along(moves)[1:]}."
         reasons[name] = text
     return reasons
 
 
-def _findings(
-    problem: CellProblem, known: Mapping[str, object], values: Float[np.ndarray, " k"], rounding: float
-) -> tuple[str, ...]:
-    found = []
-    identifiable: Mapping[str, bool] = known["identifiable"]  # type: ignore[assignment]
-    unknown = [name for name, fine in identifiable.items() if not fine]
-    if unknown:
-        text = f"{_listed(unknown)} {'are' if len(unknown) > 1 else 'is'} not identified by these data"
-        moves = known["combinations"]
-        if moves:
-            text += f": the loss hardly changes along {' or along '.join(f'({m})' for m in moves)}"  # type: ignore[attr-defined]
-        text += "."
-        if isinstance(problem.loss, ForcedLikelihood) and not problem.loss.voltage and len(unknown) > 1:
-            text += (
-                " Spikes alone fix neither the zero nor the unit of the voltage: let the voltage count "
-                "(ForcedLikelihood(voltage=True)), or fix a resistance and a potential."
-            )
-        found.append(text)
-    pushed: tuple[str, ...] = known["pushed"]  # type: ignore[assignment]
-    bounds: Mapping[str, str] = known["bounds"]  # type: ignore[assignment]
-    for name, side in bounds.items():
-        if name in pushed:
-            found.append(
-                f"{name} lies on its {side} bound, and the loss falls further beyond it: widen its bounds, or take it "
-                "as given; the other intervals hold it there."
-            )
-        else:
-            found.append(f"{name} lies on its {side} bound, where the loss is about flat.")
-    if not known["positive_definite"]:
-        n = int((values <= -rounding).sum())
-        found.append(
-            f"The Hessian is not positive definite: along {n} direction{'s' if n > 1 else ''} the loss curves down, so "
-            "that these parameters are no minimum, and what moves along there counts as not identified. Polish the fit "
-            "first (`polished`), or search longer."
-        )
-    gain: float = known["gain_nats"]  # type: ignore[assignment]
-    if gain > _UNSETTLED:
-        found.append(
-            f"These parameters are not at the optimum: a Newton step would lower the loss by about {gain:.2g} nats. "
-            "Polish the fit first (`polished`)."
-        )
-    return tuple(found)
-
-
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

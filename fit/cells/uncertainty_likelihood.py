@@ -27,6 +27,9 @@ from connectofit.fit.optimisers.objective import Box
 TOLERANCE = 1e-4
 """A descent ends where a Newton step would lower the loss by less, in nats."""
 
+POLISHED = 1e-8
+"""The same for `polished`: with a gradient left, a valley that is curved does not look flat."""
+
 FLAT = 0.1
 """Curvatures below, in nats per squared range, change the loss by less than 0.05 nats over a whole range."""
 
@@ -79,7 +82,8 @@ class Likelihood:
         x = np.asarray(x, np.float64)
         if x.shape != (self.box.size,):
             raise SettingError(
-                f"The parameters have to be {self.box.size} numbers ({', '.join(self.box.names)}); found shape {x.shape}."
+                f"The parameters have to be {self.box.size} numbers ({', '.join(self.box.names)}); found the shape "
+                f"{x.shape}."
             )
         slack = 1e-6 * (self.box.high - self.box.low)
         inside = (x >= self.box.low - slack) & (x <= self.box.high + slack)  # a float32 bound is not the bound
@@ -100,7 +104,9 @@ class Likelihood:
     def slope(self, share: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
         """The derivative of each parameter by its share, in its own units."""
         log, low, high = np.array(self.box.log), self.box.low, self.box.high
-        return np.where(log, self.physical(share) * np.log(np.where(log, high / np.where(log, low, 1.0), 1.0)), high - low)
+        return np.where(
+            log, self.physical(share) * np.log(np.where(log, high / np.where(log, low, 1.0), 1.0)), high - low
+        )
 
     def gradients(
         self,
@@ -139,7 +145,7 @@ class Likelihood:
 def polished(
     problem: CellProblem, x: Float[np.ndarray, " k"], *, rounds: int = 4, steps: int = 20
 ) -> Float[np.ndarray, " k"]:
-    """The optimum of the likelihood next to `x`, to `TOLERANCE` nats: where intervals are to be taken at.
+    """The optimum of the likelihood next to `x`, to `POLISHED` nats: where intervals are to be taken at.
 
     Quasi-Newton steps from the exact Hessian, which is worked out again after every `steps` of them, `rounds` times at
     most. Raises `SettingError` where the loss is no likelihood, `DivergedError` where it is not finite at `x`.
@@ -150,7 +156,7 @@ def polished(
         raise DivergedError("The likelihood is not finite at these parameters.")
     for _ in range(rounds):
         hessian = likelihood.hessian(share[0])[None]
-        found = descend(likelihood.gradients, share, hessian, steps=steps)
+        found = descend(likelihood.gradients, share, hessian, steps=steps, tolerance=POLISHED)
         share = found.share
         if found.converged.all():
             break

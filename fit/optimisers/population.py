@@ -63,6 +63,7 @@ class Guided(Optimiser):
     needs: ClassVar[tuple[str, ...]] = ("guide",)
 
     def run(self, ev: Evaluator, z: Float[np.ndarray, "start k"], seed: int) -> Outcome:
+        ev.losses(z)  # so that there is something to show, however early the budget is spent
         out = self.descent.descend(ev, z, of="guide", stage="guide")
         losses = ev.losses(out.z)
         ev.record("guided", 0, np.arange(len(z)), losses)

@@ -83,7 +83,7 @@ class LBFGSB(Optimiser):
         def fun(share: np.ndarray) -> tuple[float, np.ndarray]:
             f, g = ev.gradients(Box.from_share(share)[None])
             inside = np.clip(share, EDGE, 1.0 - EDGE)
-            return min(float(f[0]), HUGE), g[0] / (inside * (1.0 - inside))
+            return float(f[0]), g[0] / (inside * (1.0 - inside))
 
         options = {"maxiter": self.steps, "ftol": self.tolerance, "gtol": 0.0}
         return _each(ev, z, "lbfgsb", fun, {"method": "L-BFGS-B", "jac": True, "options": options})
@@ -100,7 +100,7 @@ class NelderMead(Optimiser):
 
     def run(self, ev: Evaluator, z: Float[np.ndarray, "start k"], seed: int) -> Outcome:
         def fun(share: np.ndarray) -> float:
-            return min(float(ev.losses(Box.from_share(share)[None])[0]), HUGE)
+            return float(ev.losses(Box.from_share(share)[None])[0])
 
         options = {"maxiter": self.steps, "xatol": self.tolerance, "fatol": self.tolerance}
         return _each(ev, z, "nelder_mead", fun, {"method": "Nelder-Mead", "options": options}, self.size)
@@ -128,7 +128,11 @@ def _each(
                 raise _SpentError
             value = fun(x)
             f = value[0] if isinstance(value, tuple) else value
-            if f < best[1]:
+            if not np.isfinite(f):
+                # Far above what was found, and yet of its size: line searches fit parabolas to it.
+                f = HUGE if not np.isfinite(best[1]) else 10.0 * abs(best[1]) + 1.0
+                value = (f, value[1]) if isinstance(value, tuple) else f
+            elif f < best[1]:
                 best[:2] = [x.copy(), f]
             best[2] += 1
             ev.record(stage, best[2], np.array([start]), np.array([best[1]]))

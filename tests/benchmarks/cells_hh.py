@@ -5,9 +5,9 @@ of white noise is added to its voltage, at every step of 0.01 ms. The four param
 et al. 2024 (arXiv 2406.19708; their program `neuron_fitting_of_hh_model.py`): 0.1 to 100 nS, 0.01 to 40 uS, 0.01 to
 20 uS, -65 to -50 mV. The floor of the mean squared error is the noise's variance, 1 mV^2; 1.2 mV^2 counts as reached.
 
-For each duration in ms, `--seeds` recordings are fitted, each from `--starts` random places: one line of JSON each, with
-how many of the starts reached the floor, the worst error of a parameter, and seconds. The first line of a process also
-says how long compiling took.
+For each duration in ms, `--seeds` recordings are fitted, each from `--starts` random places: one line of JSON each,
+with how many of the starts reached the floor, the worst error of a parameter, and seconds of wall and processor time,
+which of the first recording of a duration include compiling.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BOX = Box(
     (False, False, False, False),
 )
 DT_MS, NOISE_MV, FLOOR, COUPLINGS_NS = 0.01, 1.0, 1.2, (2000.0, 500.0, 100.0, 0.0)
-MODEL = TraubMiles()
+MODEL = TraubMiles(method="exponential_euler")  # as their program integrates
 FIXED = {k: p.default for k, p in MODEL.parameters.items()}
 
 

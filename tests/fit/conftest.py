@@ -17,6 +17,7 @@ from connectofit.fit import (
     Protocol,
     Responses,
     Schedule,
+    Sweep,
     fit_network,
     validation_part,
 )
@@ -153,3 +154,26 @@ def same() -> Callable[[FitResult, FitResult], bool]:
         return bits(a) == bits(b) and a.starts["ended"].tolist() == b.starts["ended"].tolist()
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def lif_sweep() -> Callable[..., Sweep]:
+    """lif_sweep(name, step_pA, seed, cell="c"): a LIF neuron (20 ms, 0.1 GOhm, -70 to -50 mV) by its solution
+    between spikes, which are drawn."""
+
+    def make(name, step_pA, seed, cell="c") -> Sweep:
+        n, dt, onset, offset = 2400, 0.25, 100.0, 500.0
+        rng = np.random.default_rng(seed)
+        t = dt * np.arange(n)
+        current = np.where((t >= onset) & (t < offset), step_pA, 0.0)
+        voltage, v, k = np.empty(n), -70.0, 0
+        while k < n:
+            voltage[k] = v
+            v = -70.0 + 0.1 * current[k] + (v + 70.0 - 0.1 * current[k]) * np.exp(-dt / 20.0)
+            k += 1
+            if v >= -50.0 and k + 12 < n:
+                voltage[k : k + 12] = [-50, -20, 20, 30, 10, -20, -50, -60, -62, -62, -61, -60]
+                v, k = -60.0, k + 12
+        return Sweep(name, current, voltage + 0.2 * rng.normal(size=n), dt, onset, offset, cell=cell)
+
+    return make

@@ -8,37 +8,19 @@ import numpy as np
 import pytest
 
 from connectofit.connectome.errors import SchemaError, SettingError, UnknownNameError
-from connectofit.fit import Recordings, Sweep
+from connectofit.fit import Recordings
 from connectofit.fit.cell_fit import BASELINE, HELD_OUT, TRAINING, compare_models, fit_cell
 from connectofit.fit.cell_scores import cell_traces, recorded_train, score_cell
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
 from connectofit.fit.optimisers import Budget
 from connectofit.fit.spike_scores import count_error, explained_variance
 
-DT = 0.25
 BUDGET = Budget(evaluations=120)
 LOSS = ForcedLikelihood(sd_mV=None, correlation_ms=None)  # as suits the noise of these sweeps, which is white
 
 
-def lif_sweep(name, step_pA, seed, cell="c"):
-    """A LIF neuron (20 ms, 0.1 GOhm, -70 to -50 mV) by its solution between spikes, with a drawn spike of 1 ms."""
-    n, onset, offset = 2400, 100.0, 500.0
-    rng = np.random.default_rng(seed)
-    t = DT * np.arange(n)
-    current = np.where((t >= onset) & (t < offset), step_pA, 0.0)
-    voltage, v, k = np.empty(n), -70.0, 0
-    while k < n:
-        voltage[k] = v
-        v = -70.0 + 0.1 * current[k] + (v + 70.0 - 0.1 * current[k]) * np.exp(-DT / 20.0)
-        k += 1
-        if v >= -50.0 and k + 12 < n:
-            voltage[k : k + 12] = [-50, -20, 20, 30, 10, -20, -50, -60, -62, -62, -61, -60]
-            v, k = -60.0, k + 12
-    return Sweep(name, current, voltage + 0.2 * rng.normal(size=n), DT, onset, offset, cell=cell)
-
-
 @pytest.fixture(scope="module")
-def sweeps():
+def sweeps(lif_sweep):
     return Recordings(tuple(lif_sweep(str(k), step, k) for k, step in enumerate((-100.0, 230.0, 260.0, 300.0, 350.0))))
 
 
@@ -137,7 +119,7 @@ def test_bad_requests_are_refused_before_any_fitting(sweeps):
         fit_cell(sweeps, "lif", hold_out=["7"])
     with pytest.raises(UnknownNameError, match="Did you mean 'lbfgs'"):
         fit_cell(sweeps, "lif", method="lbfg", starts=1)
-    with pytest.raises(SettingError, match="no spike|has a spike"):
+    with pytest.raises(SettingError, match="has a spike"):
         fit_cell(sweeps.select(["0"]), "lif", loss="likelihood")
     volts = Recordings(tuple(replace(s, voltage_mV=s.voltage_mV * 1e-3) for s in sweeps))
     with pytest.raises(SchemaError, match="volt"):

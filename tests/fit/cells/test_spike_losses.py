@@ -1,0 +1,139 @@
+"""Spike times within a step and the losses on them, against closed forms, the simulator and finite differences."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from connectofit.connectome.errors import SettingError, UnknownNameError
+from connectofit.fit import van_rossum
+from connectofit.fit.cells.models import cell_model
+from connectofit.fit.cells.problem import cell_problem
+from connectofit.fit.cells.spike_losses import FeatureLoss, RateLoss, VanRossumLoss
+from connectofit.fit.cells.spike_times import TIMED, fold_spikes
+
+DT = 0.1
+LIF = {"tau_m_ms": 10.0, "r_m_GOhm": 0.1, "v_rest_mV": -70.0, "v_threshold_mV": -50.0, "v_reset_mV": -65.0}
+
+
+def times_of(model, p, current, dt=DT):
+    """Spike times [ms] of every sweep, from the fold."""
+    n, sweeps = current.shape
+    data = {"current_pA": jnp.asarray(current), "spikes": jnp.zeros((n, sweeps)), "valid": jnp.ones((n, sweeps))}
+
+    def add(total, event, row):
+        found, k = total
+        return found.at[k].set(jnp.where(event.fires, event.time_ms, jnp.nan)), k + 1
+
+    run = jax.jit(lambda d: fold_spikes(model, p, d, add, (jnp.zeros((n, sweeps)), 0), dt_ms=dt)[0])
+    found = np.asarray(run(data))
+    return [found[:, k][np.isfinite(found[:, k])] for k in range(sweeps)]
+
+
+def values(model, **given):
+    return {k: jnp.asarray(v) for k, v in {**model.named(model.start), **given}.items()}
+
+
+def test_a_regular_train_has_the_times_of_the_closed_form():
+    with jax.enable_x64(True):
+        model = cell_model("lif")
+        p = values(model, **LIF, t_ref_ms=2.03, i_bias_pA=0.0)  # no whole number of steps
+        found = times_of(model, p, np.full((5000, 1), 300.0))[0]
+    first = 10.0 * np.log(30.0 / (30.0 - 20.0))
+    interval = 2.03 + 10.0 * np.log((30.0 - 5.0) / (30.0 - 20.0))
+    exact = first + interval * np.arange(found.size)
+    assert found.size == int((500.0 - first) // interval) + 1
+    # The line through a step of a curve with tau = 10 ms is off by dt^2 / (8 tau) at most, and so is every interval.
+    np.testing.assert_allclose(found, exact, atol=2 * found.size * DT**2 / 80.0)
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_spikes_are_those_of_the_simulator_within_a_step_each(name, steps_and_noise, by_network):
+    model = cell_model(name)
+    current, fine = steps_and_noise(400, 2), 0.005
+    current = np.repeat(current, 20, axis=0)  # 40 ms at 0.005 ms
+    _, spikes = by_network(model.neuron, model.named(model.start), current, fine)
+    with jax.enable_x64(True):
+        found = times_of(model, values(model), current, fine)
+    assert spikes.sum() >= 2
+    for k in range(2):
+        expected = (np.flatnonzero(spikes[:, k]) + 1) * fine
+        assert len(found[k]) == len(expected)
+        np.testing.assert_allclose(found[k], expected, atol=2 * fine * max(1, len(expected)))
+
+
+def _problem(loss, steps_and_noise, by_network, sweeps_of, name="glif4", shift=3):
+    """Recorded spikes: the model's own, some samples later."""
+    model = cell_model(name)
+    current = steps_and_noise(1500, 2, seed=3)
+    v, spikes = by_network(model.neuron, model.named(model.start), current, DT)
+    onsets = [np.flatnonzero(spikes[:-20, k]) + 1 + shift for k in range(2)]
+    voltage = np.concatenate([v[:1], v[:-1]]) + np.random.default_rng(0).normal(0, 0.5, v.shape)
+    start = {k: float(x) for k, x in zip(model.box.names, model.start, strict=True)}
+    return cell_problem(
+        sweeps_of(current, voltage, DT), name, loss, onsets=onsets, initial="rest", start=start, fixed=dict(model.fixed)
+    )
+
+
+LOSSES = {
+    "van_rossum": VanRossumLoss(),
+    "rate": RateLoss(20.0),
+    "features": FeatureLoss({"latency_ms": 5.0, "interval_ms": 5.0, "adaptation": 0.05}),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_gradients_are_not_0_and_those_of_finite_differences(loss, steps_and_noise, by_network, sweeps_of):
+    with jax.enable_x64(True):
+        problem = _problem(loss, steps_and_noise, by_network, sweeps_of)
+        x, data = problem.start, problem.objective.data
+        value = jax.jit(problem.objective.loss)
+        slope = np.asarray(jax.jit(jax.jacfwd(problem.objective.loss))(jnp.asarray(x), data))
+        step = 1e-6 * np.maximum(np.abs(x), 1e-2) * np.eye(len(x))
+        there = [float(value(jnp.asarray(x + s), data)) - float(value(jnp.asarray(x - s), data)) for s in step]
+    expected = np.array(there) / (2.0 * np.diag(step))
+    assert (slope != 0).all()
+    np.testing.assert_allclose(slope, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
+
+
+def test_the_van_rossum_loss_is_the_squared_distance_of_the_times(steps_and_noise, by_network, sweeps_of):
+    with jax.enable_x64(True):
+        problem = _problem(VanRossumLoss(7.0), steps_and_noise, by_network, sweeps_of)
+        found = float(problem.objective.loss(jnp.asarray(problem.start), problem.objective.data))
+        model, p = problem.cell, values(problem.cell)
+        trains = times_of(model, p, np.asarray(problem.objective.data["current_pA"]))
+    recorded = [k * DT for k in problem.onsets]
+    assert all(len(t) for t in trains)
+    expected = sum(van_rossum(a, b, tau_ms=7.0) ** 2 for a, b in zip(recorded, trains, strict=True))
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_silent_model_is_drawn_to_its_threshold(steps_and_noise, by_network, sweeps_of):
+    with jax.enable_x64(True):
+        problem = _problem(VanRossumLoss(), steps_and_noise, by_network, sweeps_of)
+        k = problem.names.index("v_threshold_mV")
+        x = problem.start.copy()
+        x[k] = problem.objective.box.high[k]
+        slope = jax.jit(jax.grad(problem.objective.loss))(jnp.asarray(x), problem.objective.data)
+        nearer = x.copy()
+        nearer[k] -= 1.0
+        ends = [float(problem.objective.loss(jnp.asarray(v), problem.objective.data)) for v in (x, nearer)]
+    assert ends[1] < ends[0]
+    assert float(slope[k]) > 0
+
+
+def test_models_whose_spikes_have_no_times_and_settings_that_cannot_be_are_refused(steps_and_noise, sweeps_of):
+    current = steps_and_noise(500, 1)
+    recordings = sweeps_of(current, -65.0 + 0.02 * current, DT)
+    with pytest.raises(SettingError, match="linear between spikes; 'adex' is not"):
+        cell_problem(recordings, "adex", VanRossumLoss(), onsets=[np.array([100])])
+    with pytest.raises(SettingError, match="has a spike"):
+        cell_problem(recordings, "lif", RateLoss(), onsets=[np.zeros(0, int)])
+    with pytest.raises(SettingError, match="tau_ms"):
+        VanRossumLoss(0.0)
+    with pytest.raises(SettingError, match="bin_ms"):
+        RateLoss(-1.0)
+    with pytest.raises(UnknownNameError, match="Did you mean 'latency_ms'"):
+        FeatureLoss({"latency": 1.0})
