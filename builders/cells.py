@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from connectofit.builders import serialise
 from connectofit.connectome.errors import MissingFileError, SettingError, unknown_name
 from connectofit.sim import NEURON_MODELS
@@ -55,7 +57,7 @@ class Cell:
                 raise unknown_name("parameter", parameter, described, where)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise SettingError(f"Parameter {parameter!r} of {where} has to be a number; found {value!r}.")
-        check_values(dict(self.params), {k: described[k] for k in self.params}, where)
+        check_values({k: np.asarray(v) for k, v in self.params.items()}, {k: described[k] for k in self.params}, where)
         serialise.with_settings(NEURON_MODELS[self.model], self.settings, where)
 
     @classmethod

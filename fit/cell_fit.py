@@ -256,7 +256,7 @@ def _baseline(training: Recordings, held_out: Recordings, detection: SpikeDetect
 def compare_models(fits: Sequence[CellFit]) -> pd.DataFrame:
     """One row a cell, model and part: the means of the scores over its sweeps, the number of free parameters, the loss
     and the seconds that the fit took."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for fit in fits:
         for part, table in fit.scores.groupby("part", sort=False):
             if part == BASELINE and any(r["cell"] == fit.cell and r["part"] == part for r in rows):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -108,11 +109,11 @@ def cell_traces(
     return tuple(traces)
 
 
-def _values(problem: CellProblem, x: Array, data: Mapping[str, Array]) -> dict[str, Array]:
+def _values(problem: CellProblem, x: Array, data: Mapping[str, Any]) -> dict[str, Array]:
     return {**data["fixed"], **{name: x[k] for k, name in enumerate(problem.names)}}
 
 
-def _drawn(problem: CellProblem, x: Array, data: Mapping[str, Array], keys: Array) -> tuple[Array, Array]:
+def _drawn(problem: CellProblem, x: Array, data: Mapping[str, Any], keys: Array) -> tuple[Array, Array]:
     p = _values(problem, x, data)
     one = partial(draw_spikes, problem.cell, p, p[WIDTH], data, problem.dt_ms)
     return jax.jit(jax.vmap(one))(keys)

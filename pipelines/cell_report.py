@@ -12,7 +12,7 @@ import pandas as pd
 from connectofit.connectome import ValidationReport
 from connectofit.data import RAT_CORTEX_CITATION, RAT_CORTEX_LICENCE, rat_cortex_path
 from connectofit.fit import read_recordings
-from connectofit.fit.cell_fit import TRAINING
+from connectofit.fit.cell_fit import BASELINE, TRAINING
 from connectofit.fit.cell_scores import recorded_train
 from connectofit.pipelines import cell_figures
 from connectofit.pipelines.cell_stages import RECORDINGS
@@ -45,7 +45,8 @@ _COLUMNS = {
 def comparison_table(comparison: pd.DataFrame, *, held_out: bool) -> Table:
     """The models of every cell on its held-out sweeps (else the training ones), with the regular train."""
     parts = comparison[(comparison["part"] != TRAINING) == held_out]
-    rows, strong = [], []
+    rows: list[list[str]] = []
+    strong: list[int] = []
     for _, row in parts.iterrows():
         fitted = np.isfinite(row.get("free", np.nan))
         if not fitted:
@@ -91,7 +92,10 @@ def write_report(context: StageContext) -> None:
         Section("Provenance and citations", provenance_blocks(context.provenance, shipped, METHOD)),
     ]
     models = comparison.loc[comparison["part"] == TRAINING, "model"].unique()
-    title = f"Single cells: {len(models)} models of {len(cells)} recorded cells"
+    counts = [
+        f"{len(n)} {what}{'' if len(n) == 1 else 's'}" for n, what in ((models, "model"), (cells, "recorded cell"))
+    ]
+    title = f"Single cells: {' of '.join(counts)}"
     (context.out / "report.html").write_text(render(title, lead, sections), encoding="utf-8")
 
 
@@ -108,9 +112,8 @@ def _traces(imported: Path, fitted: Path, cell: str) -> Blocks:
             style="note",
         )
     ]
-    for (held, name), trace in sorted(
-        traces.groupby(["held_out", "sweep"]), key=lambda item: (not item[0][0], item[0][1])
-    ):
+    for key, trace in sorted(traces.groupby(["held_out", "sweep"]), key=lambda item: (not item[0][0], item[0][1])):
+        held, name = bool(key[0]), str(key[1])
         sweep = recordings[f"{cell}/{name}" if cell else name]
         recorded = recorded_train(sweep)
         drawn = trains[trains["sweep"] == name]
@@ -130,12 +133,13 @@ def _traces(imported: Path, fitted: Path, cell: str) -> Blocks:
 def _scores(fitted: Path) -> Blocks:
     scores = pd.read_parquet(fitted / "scores.parquet")
     intervals = pd.read_parquet(fitted / "intervals.parquet")
+    twice = scores.duplicated(["cell", "sweep", "part"])  # the regular train is one for all models of a cell
     rows = [
         (
             *(str(row[k]) for k in ("cell", "model", "method", "part", "sweep", "spikes")),
             *(_said(row.get(name), form) for name, (_, form) in _COLUMNS.items()),
         )
-        for _, row in scores.iterrows()
+        for _, row in scores[~(twice & (scores["part"] == BASELINE))].iterrows()
     ]
     head = ("cell", "model", "method", "part", "sweep", "spikes")
     columns = (*head, *(label for label, _ in _COLUMNS.values()))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from connectofit.connectome.errors import SettingError, unknown_name
+from connectofit.connectome.errors import unknown_name
 from connectofit.data import RAT_CORTEX_COLUMNS, rat_cortex_path
 from connectofit.fit import Recordings, read_recordings, write_recordings
 from connectofit.fit.cell_fit import BASELINE, HELD_OUT, CellFit, compare_models, fit_cell
@@ -23,6 +24,15 @@ from connectofit.pipelines.stage import StageContext
 logger = logging.getLogger(__name__)
 
 RECORDINGS = "recordings.parquet"
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fit of the recipe: by which method, and whether that is one to compare the recipe's own with."""
+
+    method: str
+    fit: CellFit
+    beside: bool = False
 
 
 def import_files(settings: ImportSettings) -> dict[str, Path]:
@@ -69,7 +79,7 @@ def fit_cells_of_recipe(context: StageContext) -> None:
     # Everything is checked before the first fit, which may take long.
     for model in settings.models:
         _check_names(settings, model)
-    fits: list[tuple[str, CellFit]] = []
+    fits: list[Fitted] = []
     with context.bar(len(recordings.cells) * len(settings.models), "fit", unit="fit") as bar:
         for cell in recordings.cells:
             for model in settings.models:
@@ -95,9 +105,7 @@ def _options(settings: FitSettings, model: str) -> dict[str, Any]:
     return options
 
 
-def _fits(
-    recordings: Recordings, cell: str, model: str, settings: FitSettings, work: Path
-) -> list[tuple[str, CellFit]]:
+def _fits(recordings: Recordings, cell: str, model: str, settings: FitSettings, work: Path) -> list[Fitted]:
     held = [label for label in settings.hold_out if label in recordings.labels]
     shared: dict[str, Any] = {
         "hold_out": held,
@@ -112,38 +120,41 @@ def _fits(
     budget = Budget(simulated_s=settings.simulated_s)
     first = fit_cell(recordings, model, method=settings.method, budget=budget, checkpoint_dir=folder, **shared)
     logger.info("%s %s: loss %.6g after %.0f s", cell, model, first.search.loss, first.search.wall_s)
-    done = [(first.search.method, first)]
+    done = [Fitted(first.search.method, first)]
     for method in settings.beside:
         budget = Budget(wall_s=max(first.search.wall_s, 1.0))
-        done.append((method, fit_cell(recordings, model, method=method, budget=budget, **shared)))
+        fit = fit_cell(recordings, model, method=method, budget=budget, **shared)
+        done.append(Fitted(method, fit, beside=True))
     return done
 
 
-def _write(fits: list[tuple[str, CellFit]], out: Path) -> None:
+def _write(fits: list[Fitted], out: Path) -> None:
     def labelled(tables: list[pd.DataFrame]) -> pd.DataFrame:
         rows = []
-        for (method, fit), table in zip(fits, tables, strict=True):
-            head = pd.DataFrame({"cell": fit.cell, "model": fit.model, "method": method}, index=table.index)
+        for each, table in zip(fits, tables, strict=True):
+            labels = {"cell": each.fit.cell, "model": each.fit.model, "method": each.method}
+            head = pd.DataFrame(labels, index=table.index)
             rows.append(pd.concat([head, table], axis=1))
         return pd.concat([r for r in rows if len(r)], ignore_index=True) if any(len(r) for r in rows) else rows[0]
 
-    labelled([fit.scores for _, fit in fits]).to_parquet(out / "scores.parquet", index=False)
-    labelled([fit.intervals for _, fit in fits]).to_parquet(out / "intervals.parquet", index=False)
-    labelled([fit.search.starts for _, fit in fits]).to_parquet(out / "starts.parquet", index=False)
-    labelled([fit.search.course for _, fit in fits]).to_parquet(out / "course.parquet", index=False)
-    compared = [compare_models([fit]).assign(method=method) for method, fit in fits]
+    labelled([each.fit.scores for each in fits]).to_parquet(out / "scores.parquet", index=False)
+    labelled([each.fit.intervals for each in fits]).to_parquet(out / "intervals.parquet", index=False)
+    labelled([each.fit.search.starts for each in fits]).to_parquet(out / "starts.parquet", index=False)
+    labelled([each.fit.search.course for each in fits]).to_parquet(out / "course.parquet", index=False)
+    compared = [compare_models([each.fit]).assign(method=each.method) for each in fits]
     table = pd.concat(compared, ignore_index=True)
     twice = table.duplicated(["cell", "part"]) & (table["part"] == BASELINE)
     table[~twice].to_parquet(out / "comparison.parquet", index=False)
 
     told = []
-    for method, fit in fits:
+    for each in fits:
+        fit = each.fit
         box, values = fit.problem.objective.box, fit.search.x
         told.append(
             {
                 "cell": fit.cell,
                 "model": fit.model,
-                "method": method,
+                "method": each.method,
                 "parameters": dict(fit.parameters),
                 "loss_parameters": dict(fit.loss_parameters),
                 "free": list(box.names),
@@ -161,7 +172,8 @@ def _write(fits: list[tuple[str, CellFit]], out: Path) -> None:
     (out / "parameters.json").write_text(json.dumps(told, indent=2), encoding="utf-8")
     best = best_fits(fits)
     rows = []
-    for method, fit in best:
+    for each in best:
+        fit = each.fit
         for label, trace in fit.traces.items():
             held = label not in fit.problem.recordings.labels
             spikes = np.zeros(trace.sweep.n_samples, bool)
@@ -171,7 +183,7 @@ def _write(fits: list[tuple[str, CellFit]], out: Path) -> None:
                     {
                         "cell": fit.cell,
                         "model": fit.model,
-                        "method": method,
+                        "method": each.method,
                         "sweep": trace.sweep.name,
                         "held_out": held,
                         "t_ms": trace.sweep.time_ms,
@@ -183,29 +195,28 @@ def _write(fits: list[tuple[str, CellFit]], out: Path) -> None:
             )
     pd.concat(rows, ignore_index=True).to_parquet(out / "traces.parquet", index=False)
     trains = [
-        {"cell": fit.cell, "model": fit.model, "sweep": t.sweep.name, "train": k, "t_ms": float(at)}
-        for _, fit in best
-        for t in fit.traces.values()
+        {"cell": each.fit.cell, "model": each.fit.model, "sweep": t.sweep.name, "train": k, "t_ms": float(at)}
+        for each in best
+        for t in each.fit.traces.values()
         for k, train in enumerate(t.trains)
         for at in train
     ]
     pd.DataFrame(trains, columns=["cell", "model", "sweep", "train", "t_ms"]).to_parquet(
         out / "trains.parquet", index=False
     )
-    for method, fit in fits:
-        name = "_".join(part for part in (fit.cell, fit.model) if part)
-        fit.as_cell(name if method == fits[0][0] else f"{name}_{method}").dump(out / "cells")
+    for each in fits:
+        name = "_".join(part for part in (each.fit.cell, each.fit.model) if part)
+        each.fit.as_cell(f"{name}_{each.method}" if each.beside else name).dump(out / "cells")
 
 
-def best_fits(fits: list[tuple[str, CellFit]]) -> list[tuple[str, CellFit]]:
-    """For every cell the fit whose traces are drawn: the one that explains most variance of the *training* sweeps'
-    spikes, so that nothing that is shown was chosen by the held-out ones."""
-    chosen: dict[str, tuple[str, CellFit]] = {}
-    for method, fit in fits:
-        if fit.cell not in chosen or _trained(fit) > _trained(chosen[fit.cell][1]):
-            chosen[fit.cell] = (method, fit)
-    if not chosen:
-        raise SettingError("Nothing was fitted; name a model in fit.models.")
+def best_fits(fits: list[Fitted]) -> list[Fitted]:
+    """For every cell the fit whose traces are drawn: of those that are not there for comparison, the one that explains
+    most variance of the *training* sweeps' spikes, so that nothing that is shown was chosen by the held-out ones."""
+    chosen: dict[str, Fitted] = {}
+    for each in fits:
+        cell = each.fit.cell
+        if not each.beside and (cell not in chosen or _trained(each.fit) > _trained(chosen[cell].fit)):
+            chosen[cell] = each
     return list(chosen.values())
 
 

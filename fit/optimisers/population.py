@@ -51,7 +51,9 @@ class PopulationThenPolish(Optimiser):
 class Guided(Optimiser):
     """L-BFGS on the objective's guide from every start, then a narrow population on the loss around the best end.
 
-    The ends are ranked by the loss itself. step: the first population's width, in shares of the ranges.
+    With `descent.best_of` only as many starts are followed, those where the guide is lowest. The ends are ranked by the
+    loss itself. step: the first population's width, in shares of the ranges. population, generations, restarts: as in
+    `CMAES`.
     """
 
     descent: LBFGS = field(default_factory=lambda: LBFGS(steps=60, tolerance=1e-5))
@@ -63,7 +65,9 @@ class Guided(Optimiser):
     needs: ClassVar[tuple[str, ...]] = ("guide",)
 
     def run(self, ev: Evaluator, z: Float[np.ndarray, "start k"], seed: int) -> Outcome:
-        ev.losses(z)  # so that there is something to show, however early the budget is spent
+        if self.descent.best_of is not None:
+            z = z[np.argsort(ev.losses(z, "guide"), kind="stable")[: self.descent.best_of]]
+        ev.losses(z[:1])  # so that there is something to show, however early the budget is spent
         out = self.descent.descend(ev, z, of="guide", stage="guide")
         losses = ev.losses(out.z)
         ev.record("guided", 0, np.arange(len(z)), losses)

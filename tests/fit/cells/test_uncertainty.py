@@ -465,6 +465,7 @@ def test_intervals_cover_the_truth_in_forty_data_sets(both):
         table = laplace(drawn, polished(drawn, truth)).table
         inside.append((table.low <= truth) & (truth <= table.high))
     share = np.mean(inside, axis=0)
+    print("coverage", dict(zip(problem.names, share, strict=True)))
     assert (share >= 0.85).all(), dict(zip(problem.names, share, strict=True))
 
 
