@@ -68,7 +68,7 @@ def fit_cells(
 
     Returns
     -------
-    {cell: its fit}. A cell none of whose starts stayed finite is left out, and named in a warning.
+    {cell: its fit}, without intervals of the parameters (`laplace` gives them). A cell none of whose starts stayed finite is left out, and named in a warning.
 
     Raises
     ------
@@ -111,7 +111,16 @@ def fit_cells(
             continue
         search = _search(problem, z[k], best[k], course[k], looks[k], seed, seconds / len(problems))
         fits[cell] = finished_fit(
-            problem, search, training[cell], parts[cell], findings[cell], trials, seed, detection, time.perf_counter()
+            problem,
+            search,
+            training[cell],
+            parts[cell],
+            findings[cell],
+            None,
+            trials,
+            seed,
+            detection,
+            time.perf_counter(),
         )
     if not fits:
         raise DivergedError(f"No start of any of the {len(problems)} cells had a finite loss. Narrow the bounds.")

@@ -26,6 +26,8 @@ from connectofit.fit.cell_scores import CellTrace, cell_traces, recorded_train, 
 from connectofit.fit.cells.losses import CellLoss, VoltageError
 from connectofit.fit.cells.problem import CellProblem, Onsets, cell_problem
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
+from connectofit.fit.cells.uncertainty import Uncertainty, laplace
+from connectofit.fit.cells.uncertainty_likelihood import no_likelihood
 from connectofit.fit.optimisers.budget import Budget
 from connectofit.fit.optimisers.minimise import minimise
 from connectofit.fit.optimisers.search import Optimiser, Search
@@ -54,7 +56,8 @@ class CellFit:
     the escape rate ``delta_v_mV`` [mV]. scores: one row a sweep, ``part`` says whether it was "training" or "held out";
     on held-out steps a third part has the scores of the regular train at the rate interpolated between the neighbouring
     steps (`step_baseline`). intervals: of the held-out scores (`score_intervals`). traces: of all sweeps, by label.
-    findings: what is odd about the recordings. seed: of everything random.
+    findings: what is odd about the recordings. uncertainty: of the free parameters, from the likelihood's curvature
+    (`connectofit.fit.cells.uncertainty.laplace`); None for losses that are no likelihood. seed: of everything random.
     """
 
     cell: str
@@ -66,6 +69,7 @@ class CellFit:
     intervals: pd.DataFrame = field(repr=False)
     traces: Mapping[str, CellTrace] = field(repr=False)
     findings: tuple[Finding, ...] = field(repr=False)
+    uncertainty: Uncertainty | None = field(repr=False)
     seconds: float
     seed: int
 
@@ -121,6 +125,7 @@ def fit_cell(
     onsets: Onsets | None = None,
     mask_ms: tuple[float, float] | None = None,
     checkpoint_dir: Path | str | None = None,
+    uncertainty: bool = True,
     seed: int = 0,
 ) -> CellFit:
     """Fit a neuron model to a cell's recording, and score it on sweeps that the fit never saw.
@@ -143,6 +148,7 @@ def fit_cell(
     trials: trains drawn to score a cell with an escape rate.
     detection, onsets, mask_ms: how spikes are found, or where they begin; how long around them voltage does not count.
     checkpoint_dir: a folder that a killed fit resumes from.
+    uncertainty: whether intervals of the parameters are worked out, where the loss is a likelihood.
 
     Raises
     ------
@@ -185,7 +191,8 @@ def fit_cell(
     )
     if search.quarantined:
         logger.warning("%d of %d starts ended where the loss is not finite", search.quarantined, starts)
-    return finished_fit(problem, search, training, parts, findings, trials, seed, detection, began)
+    known = laplace(problem, search.x) if uncertainty and no_likelihood(problem.loss) is None else None
+    return finished_fit(problem, search, training, parts, findings, known, trials, seed, detection, began)
 
 
 def finished_fit(
@@ -194,6 +201,7 @@ def finished_fit(
     training: Recordings,
     parts: Split | None,
     findings: tuple[Finding, ...],
+    uncertainty: Uncertainty | None,
     trials: int,
     seed: int,
     detection: SpikeDetection,
@@ -226,6 +234,7 @@ def finished_fit(
         intervals,
         traces,
         findings,
+        uncertainty,
         time.perf_counter() - began,
         seed,
     )

@@ -167,12 +167,18 @@ def _parameters(fitted: Path) -> Blocks:
     blocks: Blocks = []
     for fit in json.loads((fitted / "parameters.json").read_text(encoding="utf-8")):
         values = {**fit["parameters"], **fit["loss_parameters"]}
-        rows = [
-            (name, f"{values[name]:.4g}", f"{low:.4g} to {high:.4g}", "on its bound" if min(s, 1 - s) < 0.01 else "")
-            for name, low, high, s in zip(fit["free"], fit["low"], fit["high"], fit["share"], strict=True)
-        ]
+        known = fit["uncertainty"] or {"intervals": {}, "identifiable": {}, "findings": []}
+        rows = []
+        for name, low, high, share in zip(fit["free"], fit["low"], fit["high"], fit["share"], strict=True):
+            interval = known["intervals"].get(name)
+            notes = ["on its bound"] if min(share, 1 - share) < 0.01 else []
+            notes += [] if known["identifiable"].get(name, True) else ["not identified"]
+            within = f"{interval[0]:.4g} to {interval[1]:.4g}" if interval else "-"
+            rows.append((name, f"{values[name]:.4g}", within, f"{low:.4g} to {high:.4g}", ", ".join(notes)))
         caption = f"{fit['cell']}, {fit['model']} by {fit['method']}: free parameters"
-        blocks.append(Table(caption, ("parameter", "value", "bounds", ""), rows, numeric=(1, 2)))
+        columns = ("parameter", "value", "95 % interval", "bounds", "")
+        blocks.append(Table(caption, columns, rows, numeric=(1, 2, 3)))
+        blocks += [Text(sentence, style="note") for sentence in known["findings"]]
     return blocks
 
 

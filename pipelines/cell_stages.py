@@ -123,6 +123,7 @@ def _fits(recordings: Recordings, cell: str, model: str, settings: FitSettings, 
     done = [Fitted(first.search.method, first)]
     for method in settings.beside:
         budget = Budget(wall_s=max(first.search.wall_s, 1.0))
+        shared["uncertainty"] = False
         fit = fit_cell(recordings, model, method=method, budget=budget, **shared)
         done.append(Fitted(method, fit, beside=True))
     return done
@@ -167,9 +168,10 @@ def _write(fits: list[Fitted], out: Path) -> None:
                 "wall_s": fit.search.wall_s,
                 "quarantined": fit.search.quarantined,
                 "findings": [finding.message for finding in fit.findings],
+                "uncertainty": _uncertainty(fit),
             }
         )
-    (out / "parameters.json").write_text(json.dumps(told, indent=2), encoding="utf-8")
+    (out / "parameters.json").write_text(json.dumps(told, indent=2, allow_nan=False), encoding="utf-8")
     best = best_fits(fits)
     rows = []
     for each in best:
@@ -207,6 +209,16 @@ def _write(fits: list[Fitted], out: Path) -> None:
     for each in fits:
         name = "_".join(part for part in (each.fit.cell, each.fit.model) if part)
         each.fit.as_cell(f"{name}_{each.method}" if each.beside else name).dump(out / "cells")
+
+
+def _uncertainty(fit: CellFit) -> dict[str, Any] | None:
+    known = fit.uncertainty
+    if known is None:
+        return None
+    table = known.table.set_index("parameter")
+    ends = {name: [float(row["low"]), float(row["high"])] for name, row in table.iterrows()}
+    intervals = {name: both if np.isfinite(both).all() else None for name, both in ends.items()}
+    return {"intervals": intervals, "identifiable": dict(known.identifiable), "findings": list(known.findings)}
 
 
 def best_fits(fits: list[Fitted]) -> list[Fitted]:

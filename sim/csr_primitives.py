@@ -294,6 +294,7 @@ def no_products(w: Any) -> Array:
 
 
 def push_transpose(ct: Any, x: Any, w: Any, *graph: Any, n_post: int, native: bool) -> tuple[Any, ...]:
+    """What the derivatives by x and by w are, of `push` with the cotangent given."""
     if type(ct) is ad.Zero:
         return (None,) * 5
     if ad.is_undefined_primal(x):
@@ -339,6 +340,7 @@ def over_graphs(primitive: Primitive, args: Sequence[Any], axes: Sequence[Any], 
 
 
 def product_batch(primitive: Primitive, args: Sequence[Any], axes: Sequence[Any], **settings: Any) -> Any:
+    """A mapped axis of `push` or `pull` as more rows: `over_graphs` where the graph itself is mapped."""
     (a, w, *graph), (a_axis, w_axis, *graph_axes) = args, axes
     if any(axis is not None for axis in graph_axes):
         return over_graphs(primitive, args, axes, settings)

@@ -62,8 +62,8 @@ class Uncertainty:
     against a bound stays there. hessian, gradient, share: over shares of the box; slope: of the parameters by them.
     bounds: {parameter: "lower" or "upper"} of those on a bound; pushed: those of them for which the loss falls further
     beyond it. reasons: for each parameter that is not identified, a sentence. directions: softest first; combinations:
-    what the soft ones say in the parameters' own units. n_downward: along how many of them the loss curves down.
-    gain_nats: what a Newton step would still gain. spikes_alone: whether nothing but spikes counted.
+    the soft ones in which several parameters move together, in words. n_downward: along how many directions the loss
+    curves down. gain_nats: what a Newton step would still gain. spikes_alone: whether nothing but spikes counted.
     """
 
     names: tuple[str, ...]

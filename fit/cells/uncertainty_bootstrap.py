@@ -10,6 +10,7 @@ that the likelihood assumes: it shows how far apart the fits are.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -184,7 +185,7 @@ def _refitted(
     for first in range(0, n, size):
         rows = np.minimum(np.arange(first, first + size), n - 1)
         found = descend(
-            lambda u, weights=counts[rows]: likelihood.gradients(u, where, weights),
+            partial(likelihood.gradients, block=where, weights=counts[rows]),
             np.tile(base.share, (size, 1)),
             np.tile(base.hessian, (size, 1, 1)),
         )

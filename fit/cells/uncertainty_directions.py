@@ -15,6 +15,7 @@ HALF = 0.5
 """An interval that spans more of the range does not identify a parameter, nor a direction."""
 
 NAMED = 0.1  # of the largest component: smaller ones of a direction are left out of sentences
+_SHOWN = 6  # parameters of a direction in a sentence
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,8 @@ def combinations_of(
     slope: Float[np.ndarray, " k"],
     x: Float[np.ndarray, " k"],
 ) -> list[tuple[str, tuple[str, ...]]]:
-    """The soft directions in words, in the parameters' own units, each with the parameters that it names."""
+    """The soft directions in which several parameters move together, in words, in the parameters' own units, each with
+    the parameters that it names."""
     soft = [d for d in directions if d.soft]
     if not soft:
         return []
@@ -77,7 +79,9 @@ def combinations_of(
         named = [
             row for row in np.argsort(-np.abs(column), kind="stable") if abs(column[row]) >= NAMED * abs(column[lead])
         ]
-        named = [*named[:6]]
+        if len(named) < 2:
+            continue
+        named = named[:_SHOWN]
         own = column * slope[index]  # per unit along the direction
         first = named[0]
         unit = 0.1 * x[index[first]] if box.log[index[first]] else 1.0

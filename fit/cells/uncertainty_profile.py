@@ -129,8 +129,8 @@ def _sides(
     box, u = likelihood.box, float(start[k])
     if isinstance(values, bool) or (np.ndim(values) == 0 and not isinstance(values, int | np.integer)):
         raise SettingError(f"values has to be a number of values, or the values themselves; found {values!r}.")
-    if np.ndim(values) == 0:
-        n = int(values)  # type: ignore[call-overload]
+    if isinstance(values, int | np.integer):
+        n = int(values)
         if n < 4:
             raise SettingError(f"A profile needs 4 values or more; found {n}.")
         curved, vectors = np.linalg.eigh(hessian)

@@ -50,7 +50,7 @@ class CMAES(Optimiser):
             ended.append(why)
             if why in ("budget", "steps"):
                 break
-            mean = rng.random(k)
+            mean = rng.random((k,))
         return Outcome(np.array(ends_z), np.array(ends_f), ended)
 
     def _one(

@@ -26,7 +26,7 @@ from connectofit.fit.optimisers.objective import Box, Objective, Shooting
 
 Derivatives = Literal["auto", "forward", "reverse"]
 Of = Literal["loss", "nudged", "within", "check", "guide", "shooting"]
-FORWARD_UP_TO = 14  # parameters; see `tests/benchmarks/cells_derivatives.py`
+FORWARD_UP_TO = 14  # variables: with 10 to 14 of a single cell forward mode was 1.1 to 2.1 times as fast as reverse
 
 
 @dataclass(eq=False)

@@ -117,7 +117,7 @@ def main() -> None:
         for name in names:
             how, batch, simulated_s, seconds = METHODS[name]
             losses(jnp.zeros((batch, 4), jnp.float32), case("tonic", 10_000).training)  # compiles
-            for cell, seed in courses():
+            for cell, seed in courses(sys.argv[1], name):
                 given = case(cell, seed)
                 asked = Asked(given, simulated_s, seconds)
                 with contextlib.suppress(Spent):

@@ -75,7 +75,7 @@ def test_coupling_brings_the_model_to_the_recording_and_its_gradient_is_that_of_
         values = [float(nudged(jnp.asarray(x), data, c)) for c in (0.0, 100.0, 10000.0)]
         assert values[0] == pytest.approx(free, rel=1e-9)
         assert values[0] > 2 * values[1] > 4 * values[2]
-        slope = np.asarray(jax.jit(jax.grad(objective.nudged))(jnp.asarray(x), data, 1000.0))
+        slope = np.asarray(jax.jit(jax.jacfwd(objective.nudged))(jnp.asarray(x), data, 1000.0))
         for k, h in enumerate(1e-6 * np.abs(x)):
             step = h * np.eye(4)[k]
             ends = [float(nudged(jnp.asarray(x + s), data, 1000.0)) for s in (step, -step)]

@@ -19,6 +19,7 @@ from connectofit.fit.cells.uncertainty import laplace, polished
 from connectofit.fit.cells.uncertainty_bootstrap import block_bootstrap
 from connectofit.fit.cells.uncertainty_likelihood import Likelihood
 from connectofit.fit.cells.uncertainty_profile import profile
+from connectofit.fit.optimisers.objective import Box
 from connectofit.fit.recordings import Recordings, Sweep
 
 # --- A membrane under given spikes: its voltage is linear in E_L and V_reset -----------------------------------------
@@ -175,6 +176,25 @@ def test_a_parameter_pushed_against_a_bound_is_held_there():
     np.testing.assert_allclose([e.low, e.high], [-69.0, -69.0 + end], rtol=1e-6)
     assert np.isnan(e.standard_error)
     assert "lower bound, and the loss falls further beyond" in " ".join(found.findings)
+
+
+def test_a_parameter_is_identified_up_to_half_of_its_range(linear):
+    x, error = linear.solved(), laplace(linear.problem, linear.solved()).estimates["e_l_mV"].standard_error
+    objective = linear.problem.objective
+    for reach, known in ((1.96 * error * 2.1, True), (1.96 * error * 1.9, False)):
+        box = Box(
+            objective.box.names,
+            np.array([x[0] - reach, *objective.box.low[1:]]),
+            np.array([x[0] + reach, *objective.box.high[1:]]),
+            objective.box.log,
+        )
+        found = laplace(replace(linear.problem, objective=replace(objective, box=box)), x)
+        assert found.identifiable == {"e_l_mV": known, "v_reset_mV": True, "voltage_sd_mV": True}
+        assert found.combinations == ()
+        assert [d.soft for d in found.directions] == [not known, False, False]
+        np.testing.assert_allclose(found.estimates["e_l_mV"].standard_error, error, rtol=1e-6)
+    assert found.findings == ("e_l_mV is not identified by these data.",)
+    assert "spans 0.53 times its range" in found.reasons["e_l_mV"]
 
 
 def test_the_profile_of_a_linear_parameter_follows_its_closed_form(linear):
@@ -421,6 +441,18 @@ def test_refits_do_not_make_a_gauge_look_known(spikes_alone):
     assert "not identified" in found.findings[0]
 
 
+def test_the_terms_of_complementary_blocks_add_up_to_the_likelihood_of_spikes(spikes_alone):
+    problem, _, found = spikes_alone
+    likelihood = Likelihood(problem)
+    with jax.enable_x64(True):
+        block = jnp.asarray(np.repeat(np.arange(10).reshape(2, 5), 500, axis=1).T)
+    weights = np.random.default_rng(0).integers(0, 2, 10) * np.array([[1.0], [-1.0]]) + np.array([[0.0], [1.0]])
+    losses, slopes = likelihood.gradients(np.tile(found.share, (2, 1)), block, weights)
+    np.testing.assert_allclose(losses.sum(), found.loss, rtol=1e-9)
+    np.testing.assert_allclose(slopes.sum(axis=0), found.gradient, atol=1e-6 * np.abs(slopes).max())
+    assert (losses > 0.1 * found.loss).all()
+
+
 def test_a_hessian_that_curves_down_is_told(both):
     problem, x, _ = both
     away = x.copy()
@@ -465,7 +497,6 @@ def test_intervals_cover_the_truth_in_forty_data_sets(both):
         table = laplace(drawn, polished(drawn, truth)).table
         inside.append((table.low <= truth) & (truth <= table.high))
     share = np.mean(inside, axis=0)
-    print("coverage", dict(zip(problem.names, share, strict=True)))
     assert (share >= 0.85).all(), dict(zip(problem.names, share, strict=True))
 
 

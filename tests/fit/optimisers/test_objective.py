@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectofit.connectome.errors import SettingError
 from connectofit.fit.optimisers import Box, random_starts
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-50, 50), min_size=3, max_size=3))
 def test_no_coordinate_leaves_the_bounds(z):
     box = Box(("x", "y", "tau"), np.array([-3.0, -3.0, 0.01]), np.array([3.0, 3.0, 10.0]), (False, False, True))
