@@ -68,7 +68,8 @@ def fit_cells(
 
     Returns
     -------
-    {cell: its fit}, without intervals of the parameters (`laplace` gives them). A cell none of whose starts stayed finite is left out, and named in a warning.
+    {cell: its fit}, without intervals of the parameters (`laplace` gives them). A cell none of whose starts stayed
+    finite is left out, and named in a warning.
 
     Raises
     ------
