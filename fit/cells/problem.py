@@ -2,7 +2,8 @@
 
 Time is in rows: row k holds the current from sample k to sample k + 1, and the voltage and the spikes of sample k + 1.
 Shorter sweeps are padded with 0 and do not count there. Whatever differs between cells stands in the data, so that one
-compiled program serves cells of the same model, sampling and shape (`CellProblem.stackable`).
+compiled program serves cells of the same model, free parameters, sampling and shape: `jax.vmap` the loss over both
+arguments, with `n_steps` the same for all.
 """
 
 from __future__ import annotations
@@ -124,9 +125,10 @@ def cell_problem(
         the first where the model takes it and there are spikes.
     onsets: the samples at which the spikes of every sweep begin, such as those of a simulation, which no detection
         finds; detected where left out.
-    mask_ms: how long before the beginning of a spike and after it the voltage does not count. By default 5 ms, where
-        sodium channels bend the trace up, and the refractory period, where models without action potentials have no
-        voltage; the beginning itself is left out with (0, 0), too. Nothing for models that draw action potentials.
+    mask_ms: how long before the beginning of a spike and after it the voltage does not count; the beginning itself
+        never does. By default 5 ms before, more than the 2 ms in which sodium channels bend the trace up in the two
+        cells that ship with the package, and the refractory period after, where models without action potentials have
+        no voltage. Nothing for models that draw action potentials.
     initial: what the model starts from: rest at the "recorded" voltage (median of the first ms), or its own "rest".
     validation: labels of sweeps to be left to `Objective.check`, for early stopping.
     n_steps: to pad the sweeps to, for several cells in one program.

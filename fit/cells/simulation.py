@@ -91,21 +91,22 @@ def run_cell(
         if name not in (*neuron.variables, "spikes"):
             raise unknown_name("variable to record", name, (*neuron.variables, "spikes"), f"a {neuron.kind!r} cell")
     state = cell_start(neuron, p, start_mV, current_pA.shape[1], current_pA.dtype)
-    coupled = pull_nS is not None and towards_mV is not None
 
     def step(state: State, row: tuple[Array, ...]) -> tuple[State, dict[str, Array]]:
         drive = Drive(row[0])
-        if coupled:
+        if len(row) == 3:
             drive.add_conductance(row[1], row[1] * row[2])
         state, spikes = neuron.step(p, state, drive, dt_ms, None)
         out = {**state, "spikes": jnp.zeros_like(row[0]) if spikes is None else spikes}
         return state, {name: out[name] for name in record}
 
-    rows = (current_pA, pull_nS, towards_mV) if coupled else (current_pA,)
+    rows: tuple[Array, ...] = (current_pA,)
+    if pull_nS is not None and towards_mV is not None:
+        rows = (current_pA, pull_nS, towards_mV)
     return lax.scan(step, state, rows)[1]
 
 
-def scanned(step: Callable[[Any, Any], tuple[Any, None]], carry: Any, rows: Any, checkpoint: bool) -> tuple[Any, Any]:
+def scanned(step: Callable[[Any, Any], tuple[Any, None]], carry: Any, rows: Any, checkpoint: bool) -> Any:
     """`lax.scan` without outputs, in checkpointed segments where asked for."""
     n_steps = jax.tree.leaves(rows)[0].shape[0]
     size = math.isqrt(max(n_steps - 1, 0)) + 1

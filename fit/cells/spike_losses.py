@@ -75,7 +75,7 @@ class VanRossumLoss(_SpikeLoss):
             return jnp.where(valid > 0, after, trace), squares, _nearest(gap, event, row), _fired(fired, event, row)
 
         zero = jnp.zeros_like(data["current_pA"][0])
-        start = (zero, zero, zero + _SILENT_GAP_MV, zero)
+        start: tuple[Array, ...] = (zero, zero, zero + _SILENT_GAP_MV, zero)
         trace, squares, gap, fired = fold_spikes(cell, p, data, add, start, dt_ms=dt_ms)
         return (squares + 0.5 * trace**2 + _silence(gap, fired, data)).sum()
 
@@ -111,7 +111,13 @@ class RateLoss(_SpikeLoss):
             return difference + row["valid"] * both, ends, clock, _nearest(gap, event, row), _fired(fired, event, row)
 
         zero = jnp.zeros_like(data["current_pA"][0])
-        start = (jnp.zeros((centres.shape[0], n_sweeps), zero.dtype), zero, zero[0], zero + _SILENT_GAP_MV, zero)
+        start: tuple[Array, ...] = (
+            jnp.zeros((centres.shape[0], n_sweeps), zero.dtype),
+            zero,
+            zero[0],
+            zero + _SILENT_GAP_MV,
+            zero,
+        )
         difference, ends, _, gap, fired = fold_spikes(cell, p, data, add, start, dt_ms=dt_ms)
         inside = (centres <= ends + 0.5 * self.bin_ms).astype(zero.dtype)
         errors = (inside * (difference * (1e3 / self.bin_ms)) ** 2).sum() / inside.sum()
@@ -157,7 +163,7 @@ class FeatureLoss(_SpikeLoss):
 
         zero = jnp.zeros_like(data["current_pA"][0])
         none = dict.fromkeys(("n", "first", "last", "interval", "adaptation"), zero)
-        start = {"clock": zero[0], "model": none, "recorded": dict(none), "gap": zero + _SILENT_GAP_MV}
+        start: dict[str, Any] = {"clock": zero[0], "model": none, "recorded": dict(none), "gap": zero + _SILENT_GAP_MV}
         found = fold_spikes(cell, p, data, add, start, dt_ms=dt_ms)
         model, recorded = (_features(found[k]) for k in ("model", "recorded"))
         total, number = zero.sum(), zero.sum()

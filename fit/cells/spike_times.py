@@ -75,8 +75,8 @@ def fold_spikes(
         return (new, add(total, event, row), clock + 1.0), None
 
     rows = {name: data[name] for name in ("current_pA", "spikes", "valid")}
-    _, total, _ = scanned(step, (state, zero, jnp.zeros((), like.dtype)), rows, True)
-    return total
+    end: tuple[State, Sum, Array] = scanned(step, (state, zero, jnp.zeros((), like.dtype)), rows, True)
+    return end[1]
 
 
 def _timed_step(

@@ -109,7 +109,7 @@ def starting_point(
         found = np.linalg.lstsq(used.T @ used, used.T @ (voltage[::stride] - offset), rcond=None)[0]
         return float(np.sqrt(np.mean((used @ found - voltage[::stride] + offset) ** 2))), found
 
-    grid = np.linspace(*np.log(TAU_MS), 16)
+    grid = np.linspace(np.log(TAU_MS[0]), np.log(TAU_MS[1]), 16)
     best = int(np.argmin([membrane(x)[0] for x in grid]))
     span = grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)]
     log_tau = float(minimize_scalar(lambda x: membrane(x)[0], bounds=span, method="bounded").x)

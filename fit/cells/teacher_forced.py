@@ -98,7 +98,9 @@ class ForcedLikelihood(CellLoss):
         forced = forced_cell(cell.neuron, p, dt_ms)
         log_dt = math.log(dt_ms)
 
-        def add(total: Array, state: State, rests: Array, row: Mapping[str, Array]) -> Array:
+        def add(
+            total: tuple[Array, Array], state: State, rests: Array, row: Mapping[str, Array]
+        ) -> tuple[Array, Array]:
             spiking, squares = total
             if self.spikes:
                 y = (state["v"] - forced.threshold(state)) / own["delta_v_mV"] + log_dt

@@ -82,6 +82,6 @@ def test_wrong_names_are_refused_before_any_fit(tmp_path):
         Pipeline.load("cell", QUICK | {"fit.fixed": {"glif3": {"t_ref_ms": 2.0}}})
     with pytest.raises(UnknownNameError, match="cell model"):
         Pipeline.load("cell", QUICK | {"fit.hold_out": [], "fit.models": ["lif", "glif6"]}).run(tmp_path / "c")
+    wrong = Pipeline.load("cell", QUICK | {"fit.hold_out": [], "fit.fixed": {"lif": {"tref_ms": 2.0}}})
     with pytest.raises(UnknownNameError, match="Did you mean 't_ref_ms'"):
-        wrong = {"fit.hold_out": [], "fit.fixed": {"lif": {"tref_ms": 2.0}}}
-        Pipeline.load("cell", QUICK | wrong).run(tmp_path / "d")
+        wrong.run(tmp_path / "d")

@@ -22,7 +22,7 @@ LIF = {
 
 
 def test_a_lif_cell_with_noise_of_1_mV_is_found_again(steps_and_noise, by_network, sweeps_of):
-    current = steps_and_noise(10000, 3)
+    current = steps_and_noise(10000, 3, mean=200.0)
     v, spikes = by_network("lif", LIF, current, DT)
     noisy = np.concatenate([np.full((1, 3), -68.0), v[:-1]]) + np.random.default_rng(5).normal(0, 1.0, v.shape)
     onsets = [np.flatnonzero(spikes[:-1, k]) + 1 for k in range(3)]

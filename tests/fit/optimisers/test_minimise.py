@@ -17,6 +17,7 @@ from connectofit.fit.optimisers import (
     DifferentialEvolution,
     NelderMead,
     PopulationThenPolish,
+    lbfgs,
     minimise,
 )
 
@@ -231,3 +232,16 @@ def test_a_search_on_one_parameter_works(problem):
             budget=Budget(evaluations=2000),
         )
         np.testing.assert_allclose(found.x, 0.7, atol=0.01)
+
+
+def test_slopes_by_angles_are_those_of_finite_differences(box):
+    def loss(z):  # of the coordinates, and of one variable that is no angle
+        return np.sum(np.sin(z[:, :3]) * [1.0, -2.0, 0.5], axis=1) + z[:, 3] ** 2
+
+    u = np.array([[0.4, 1.7, 2.9, -1.5]])
+    z = lbfgs._coordinates(u, 3)
+    given = np.concatenate([np.cos(z[:, :3]) * [1.0, -2.0, 0.5], 2.0 * z[:, 3:]], axis=1)
+    step = 1e-6 * np.eye(4)
+    expected = [(loss(lbfgs._coordinates(u + d, 3)) - loss(lbfgs._coordinates(u - d, 3)))[0] / 2e-6 for d in step]
+    np.testing.assert_allclose(lbfgs._slopes(u, given, 3)[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(lbfgs._angles(z, 3), u, rtol=1e-9)
