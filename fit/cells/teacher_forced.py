@@ -44,8 +44,10 @@ class ForcedLikelihood(CellLoss):
 
     spikes, voltage: what of the recording counts. sd_mV: s, or None to fit it (``voltage_sd_mV``). correlation_ms: T,
     or None for one sample. The width Delta of the escape rate is fitted as ``delta_v_mV``. The defaults weigh the
-    voltage as suits cortical cells, whose residuals are those of a model that is too simple, and last. For a simulation
-    with white noise give ``sd_mV=None, correlation_ms=None``.
+    voltage as suits cortical cells, whose residuals are those of a model that is too simple, and last; intervals by
+    the curvature are then too narrow, and blocks should be resampled. With a longer correlation the spikes draw the
+    resistance away from what the voltage says. For a simulation with white noise give ``sd_mV=None,
+    correlation_ms=None``.
 
     Raises `SettingError` where neither counts, and for values that are not above 0.
     """
@@ -53,7 +55,7 @@ class ForcedLikelihood(CellLoss):
     spikes: bool = True
     voltage: bool = True
     sd_mV: float | None = 2.0
-    correlation_ms: float | None = 300.0
+    correlation_ms: float | None = 30.0
     couples: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from connectofit.fit.cells.teacher_forced import ForcedLikelihood
 from connectofit.fit.optimisers import Budget
 from connectofit.fit.spike_scores import count_error, explained_variance
 
-BUDGET = Budget(evaluations=120)
+BUDGET = Budget(evaluations=60)
 LOSS = ForcedLikelihood(sd_mV=None, correlation_ms=None)  # as suits the noise of these sweeps, which is white
 
 
@@ -26,7 +26,7 @@ def sweeps(lif_sweep):
 
 @pytest.fixture(scope="module")
 def fitted(sweeps):
-    return fit_cell(sweeps, "lif", hold_out=["3"], loss=LOSS, starts=3, budget=BUDGET, trials=5)
+    return fit_cell(sweeps, "lif", hold_out=["3"], loss=LOSS, starts=2, budget=BUDGET, trials=5)
 
 
 def test_the_membrane_that_made_the_sweeps_is_found(fitted):
@@ -59,13 +59,13 @@ def test_what_is_held_out_has_no_effect_on_the_fit(fitted, sweeps):
     held = sweeps["3"]
     other = replace(held, voltage_mV=held.voltage_mV[::-1].copy(), current_pA=0.5 * held.current_pA)
     changed = Recordings(tuple(other if s.name == "3" else s for s in sweeps))
-    again = fit_cell(changed, "lif", hold_out=["3"], loss=LOSS, starts=3, budget=BUDGET, trials=5)
+    again = fit_cell(changed, "lif", hold_out=["3"], loss=LOSS, starts=2, budget=BUDGET, trials=5)
     assert again.parameters == fitted.parameters
     np.testing.assert_array_equal(again.search.course["loss"], fitted.search.course["loss"])
 
 
 def test_the_same_seed_gives_the_same_scores_and_another_gives_other_trains(fitted, sweeps):
-    same = fit_cell(sweeps, "lif", hold_out=["3"], loss=LOSS, starts=3, budget=BUDGET, trials=5)
+    same = fit_cell(sweeps, "lif", hold_out=["3"], loss=LOSS, starts=2, budget=BUDGET, trials=5)
     assert same.scores.equals(fitted.scores)
     assert same.intervals.equals(fitted.intervals)
     trains = cell_traces(fitted.problem, fitted.x, sweeps.select(["3"]), trials=5, seed=1)[0].trains

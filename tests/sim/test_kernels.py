@@ -249,7 +249,8 @@ def test_derivative_in_the_carry_is_that_of_the_dense_loop(method, axes):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), expected, found)
 
 
-@pytest.mark.parametrize("method", [pytest.param("event", marks=pytest.mark.slow), METHODS[1]])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["event", METHODS[1]])
 def test_derivatives_in_the_carry_are_those_of_finite_differences_to_second_order(method):
     graph, x, w = carried_case()
     with jax.enable_x64(True):

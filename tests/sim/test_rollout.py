@@ -254,8 +254,8 @@ def by_weights(net, method, checkpoint=None, n_steps=41):
 @pytest.mark.parametrize(
     ("synapse", "delay_ms"),  # blocks of one step and of three, with a rest
     [
-        (Exponential(), 0.5),
         (ExponentialConductance(), 1.5),
+        pytest.param(Exponential(), 0.5, marks=pytest.mark.slow),
         pytest.param(Exponential(), 1.5, marks=pytest.mark.slow),
         pytest.param(ExponentialConductance(), 0.5, marks=pytest.mark.slow),
     ],
