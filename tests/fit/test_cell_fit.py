@@ -64,6 +64,7 @@ def test_what_is_held_out_has_no_effect_on_the_fit(fitted, sweeps):
     np.testing.assert_array_equal(again.search.course["loss"], fitted.search.course["loss"])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_scores_and_another_gives_other_trains(fitted, sweeps):
     same = fit_cell(sweeps, "lif", hold_out=["3"], loss=LOSS, starts=2, budget=BUDGET, trials=5)
     assert same.scores.equals(fitted.scores)
