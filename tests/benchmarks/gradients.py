@@ -31,6 +31,7 @@ HEADER = [
     "spikes",
     "loss",
     "|gradient|",
+    "its median entry",
 ]
 
 
@@ -143,6 +144,7 @@ def table(title: str, lines: dict[str, list[dict[str, Any]]], rival: str) -> Non
             int(last(name)["spikes"]),
             f"{last(name)['loss']:.6g}",
             f"{last(name)['norm']:.6g}",
+            f"{last(name)['median']:.6g}",
         )
         for name, t in times.items()
     ]

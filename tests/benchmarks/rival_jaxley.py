@@ -74,4 +74,4 @@ def loss(chosen: list[dict], current: jax.Array, target: jax.Array) -> jax.Array
 v = np.asarray(jax.jit(trace)(chosen, currents))
 spikes = float(((v[:, 1:] >= 0) & (v[:, :-1] < 0)).sum())
 report(jax.jit(lambda *args: (loss(*args), ())), chosen, currents, target, spikes=spikes)
-report(jax.jit(jax.value_and_grad(loss)), chosen, currents, target, spikes=spikes)
+report(jax.jit(jax.value_and_grad(loss)), chosen, currents, target, spikes=spikes, scale=1e-5)  # per nS
