@@ -3,6 +3,15 @@
 from connectofit.fit.cell_batch import fit_cells
 from connectofit.fit.cell_fit import CellFit, compare_models, fit_cell
 from connectofit.fit.cell_scores import CellTrace, cell_traces, score_cell, score_intervals
+from connectofit.fit.cells.losses import CellLoss, VoltageError, WeightedSum
+from connectofit.fit.cells.models import FITTABLE, CellModel, cell_model
+from connectofit.fit.cells.problem import CellProblem, cell_problem
+from connectofit.fit.cells.spike_losses import FeatureLoss, RateLoss, VanRossumLoss
+from connectofit.fit.cells.teacher_forced import ForcedLikelihood
+from connectofit.fit.cells.uncertainty import Uncertainty, laplace
+from connectofit.fit.cells.uncertainty_bootstrap import BlockBootstrap, block_bootstrap
+from connectofit.fit.cells.uncertainty_likelihood import polished
+from connectofit.fit.cells.uncertainty_profile import Profile, profile
 from connectofit.fit.coincidence import Coincidence, gamma, intrinsic_gamma, md_star, mean_gamma
 from connectofit.fit.crossval import CrossValidation, cross_validate
 from connectofit.fit.evoked import Protocol, evoked
@@ -42,21 +51,30 @@ from connectofit.fit.stimulus_edges import find_stimulus
 from connectofit.fit.trials import Trials, read_trials
 
 __all__ = [
+    "FITTABLE",
     "ActionPotentials",
+    "BlockBootstrap",
     "CellFit",
+    "CellLoss",
+    "CellModel",
+    "CellProblem",
     "CellTrace",
     "ChargingFit",
     "Choice",
     "Coincidence",
     "CrossValidation",
     "Detection",
+    "FeatureLoss",
     "FitResult",
+    "ForcedLikelihood",
     "Free",
     "Interval",
     "Objective",
     "Parameters",
     "PassiveProperties",
+    "Profile",
     "Protocol",
+    "RateLoss",
     "Recordings",
     "Responses",
     "RheobaseBracket",
@@ -68,11 +86,18 @@ __all__ = [
     "StepBaseline",
     "Sweep",
     "Trials",
+    "Uncertainty",
+    "VanRossumLoss",
+    "VoltageError",
+    "WeightedSum",
     "adaptation_index",
     "auroc",
     "baseline_scores",
+    "block_bootstrap",
     "block_interval",
     "bootstrap_interval",
+    "cell_model",
+    "cell_problem",
     "cell_traces",
     "charging_fit",
     "check_recordings",
@@ -91,9 +116,12 @@ __all__ = [
     "group_folds",
     "intrinsic_gamma",
     "isi_cv",
+    "laplace",
     "md_star",
     "mean_gamma",
     "passive_properties",
+    "polished",
+    "profile",
     "read_recordings",
     "read_responses",
     "read_trials",

@@ -6,10 +6,13 @@ Every lane descends by L-BFGS with a line search of its own (Nocedal & Wright 20
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -24,6 +27,7 @@ from connectofit.connectome.errors import DivergedError, SettingError, offenders
 from connectofit.fit.cell_fit import CellFit, finished_fit
 from connectofit.fit.cells.losses import CellLoss
 from connectofit.fit.cells.problem import CellProblem, cell_problem
+from connectofit.fit.checkpoint import read_checkpoint, write_checkpoint
 from connectofit.fit.folds import check_seed
 from connectofit.fit.optimisers.objective import Box
 from connectofit.fit.optimisers.search import Search
@@ -36,7 +40,7 @@ from connectofit.sim.neurons import NeuronModel
 
 logger = logging.getLogger(__name__)
 
-MEMORY, TRIALS = 10, 15
+MEMORY, TRIALS, BLOCK = 10, 15, 10  # pairs of L-BFGS, losses of one line search, steps between two checkpoints
 
 
 def fit_cells(
@@ -54,6 +58,7 @@ def fit_cells(
     steps: int = 100,
     trials: int = 20,
     detection: SpikeDetection = DEFAULT_DETECTION,
+    checkpoint_dir: Path | str | None = None,
     seed: int = 0,
 ) -> dict[str, CellFit]:
     """Fit one neuron model to every cell of the recordings, all together.
@@ -65,6 +70,7 @@ def fit_cells(
     hold_out: labels (cell/sweep) of the sweeps that no fit sees.
     model, loss, free, bounds, start, fixed, neuron, trials, detection: as for `fit_cell`, the same for all cells.
     starts: how many a cell; the first is what its recording says. steps: of L-BFGS.
+    checkpoint_dir: a folder that a killed call goes on from when it is made again, to the same losses.
 
     Returns
     -------
@@ -102,8 +108,12 @@ def fit_cells(
     ]
     dtype = jnp.result_type(float)
     low, high = (jnp.asarray(np.stack([getattr(box, side) for box in boxes]), dtype) for side in ("low", "high"))
-    found = _descend(first.objective.loss, boxes[0].log, steps, jnp.asarray(np.stack(places), dtype), low, high, data)
-    z, best, course, looks = (np.asarray(a) for a in found)
+    z = jnp.asarray(np.stack(places), dtype)
+    file, identity = None, ""
+    if checkpoint_dir is not None:
+        told = [model, repr(first.loss), list(first.names), list(boxes[0].log), seed, steps, jax.__version__]
+        file, identity = Path(checkpoint_dir) / "cells.npz", _identity(told, (z, low, high, data))
+    z, best, course, looks = _descended(first.objective.loss, boxes[0].log, steps, z, low, high, data, file, identity)
     seconds = time.perf_counter() - began
     fits, lost = {}, []
     for k, (cell, problem) in enumerate(problems.items()):
@@ -163,8 +173,17 @@ def _widened(data: Mapping[str, Any], width: int) -> dict[str, Any]:
     return {name: wider(name, value) for name, value in data.items()}
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _descend(
+def _identity(told: list[Any], arrays: Any) -> str:
+    """A digest of all that the descent depends on: what another one wrote down must not be gone on from."""
+    digest = hashlib.sha256(json.dumps(told).encode())
+    for path, leaf in jax.tree_util.tree_flatten_with_path(arrays)[0]:
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _descended(
     loss: Any,
     log: tuple[bool, ...],
     steps: int,
@@ -172,40 +191,92 @@ def _descend(
     low: Float[Array, "cell k"],
     high: Float[Array, "cell k"],
     data: Any,
-) -> tuple[Array, Array, Array, Array]:
-    """The best coordinates and losses of every lane, its losses by step, and how many losses it looked at."""
+    file: Path | None,
+    identity: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The best coordinates and losses of every lane, its losses by step, and how many losses it looked at.
+
+    file: where the state is written after every block of steps, and where a killed descent goes on from.
+    """
+    carry = _begun(z)
+    done, course = 0, np.zeros((*z.shape[:2], 0))
+    if file is not None and file.exists():
+        done, carry, course = read_checkpoint(file, identity, carry)
+    while done < steps:
+        taken = min(BLOCK, steps - done)
+        carry, lines = _block(loss, log, carry, taken, low, high, data)
+        done, course = done + taken, np.concatenate([course, np.asarray(lines, np.float64)[..., :taken]], axis=-1)
+        if file is not None:
+            write_checkpoint(file, identity, done, carry, course)
+    last, _, best_z, best, looks = carry
+    at_last = np.asarray(_values_at(loss, log, last, low, high, data))
+    best = np.asarray(best)
+    better = at_last < best
+    found = np.where(better[..., None], np.asarray(last), np.asarray(best_z))
+    return found, np.where(better, at_last, best), course, np.asarray(looks)
+
+
+def _optimiser() -> optax.GradientTransformationExtraArgs:
+    search = optax.scale_by_zoom_linesearch(max_linesearch_steps=TRIALS, initial_guess_strategy="one")
+    return optax.lbfgs(memory_size=MEMORY, linesearch=search)
+
+
+@jax.jit
+def _begun(z: Float[Array, "cell start k"]) -> Any:
+    """The lanes before their first step: place, optimiser, best place, best loss, losses looked at."""
+
+    def lane(z: Array) -> Any:
+        return z, _optimiser().init(z), z, jnp.full((), jnp.inf, z.dtype), jnp.zeros((), jnp.int32)
+
+    return jax.vmap(jax.vmap(lane))(z)
+
+
+def _value(loss: Any, log: tuple[bool, ...], z: Array, low: Array, high: Array, data: Any) -> Array:
+    """The loss of one lane at coordinates."""
     on_log = jnp.asarray(log)
+    share = jax.nn.sigmoid(z)
+    ratio = jnp.where(on_log, high / jnp.where(on_log, low, 1.0), 1.0)
+    return loss(jnp.where(on_log, low * ratio**share, low + (high - low) * share), data)
 
-    def physical(z: Array, low: Array, high: Array) -> Array:
-        share = jax.nn.sigmoid(z)
-        ratio = jnp.where(on_log, high / jnp.where(on_log, low, 1.0), 1.0)
-        return jnp.where(on_log, low * ratio**share, low + (high - low) * share)
 
-    def lane(z: Array, low: Array, high: Array, data: Any) -> tuple[Array, Array, Array, Array]:
+@partial(jax.jit, static_argnums=(0, 1))
+def _values_at(loss: Any, log: tuple[bool, ...], z: Array, low: Array, high: Array, data: Any) -> Array:
+    one = partial(_value, loss, log)
+    return jax.vmap(jax.vmap(one, in_axes=(0, None, None, None)))(z, low, high, data)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _block(
+    loss: Any,
+    log: tuple[bool, ...],
+    carry: Any,
+    steps: int | Array,
+    low: Float[Array, "cell k"],
+    high: Float[Array, "cell k"],
+    data: Any,
+) -> tuple[Any, Float[Array, "cell start step"]]:
+    """The lanes after at most `BLOCK` more steps, and their losses before each."""
+    optimiser = _optimiser()
+
+    def lane(carry: Any, low: Array, high: Array, data: Any) -> tuple[Any, Array]:
         def value(z: Array) -> Array:
-            return loss(physical(z, low, high), data)
+            return _value(loss, log, z, low, high, data)
 
-        search = optax.scale_by_zoom_linesearch(max_linesearch_steps=TRIALS, initial_guess_strategy="one")
-        optimiser = optax.lbfgs(memory_size=MEMORY, linesearch=search)
         ahead = optax.value_and_grad_from_state(value)
 
-        def step(carry: tuple[Array, Any, Array, Array, Array], _: None) -> tuple[Any, Array]:
-            z, state, best_z, best, looks = carry
+        def step(k: Array, held: tuple[Any, Array]) -> tuple[Any, Array]:
+            (z, state, best_z, best, looks), lines = held
             v, g = ahead(z, state=state)
             better = v < best
             best_z, best = jnp.where(better, z, best_z), jnp.where(better, v, best)
             change, state = optimiser.update(g, state, z, value=v, grad=g, value_fn=value)
             looks = looks + 1 + optax.tree_utils.tree_get(state, "num_linesearch_steps")
-            return (optax.apply_updates(z, change), state, best_z, best, looks), v
+            return (optax.apply_updates(z, change), state, best_z, best, looks), lines.at[k].set(v)
 
-        none = jnp.full((), jnp.inf, z.dtype)
-        carry = (z, optimiser.init(z), z, none, jnp.zeros((), jnp.int32))
-        (last, _, best_z, best, looks), course = lax.scan(step, carry, None, length=steps)
-        v = value(last)
-        return jnp.where(v < best, last, best_z), jnp.minimum(jnp.where(jnp.isnan(v), best, v), best), course, looks
+        return lax.fori_loop(0, steps, step, (carry, jnp.full(BLOCK, jnp.nan, carry[0].dtype)))
 
     over_starts = jax.vmap(lane, in_axes=(0, None, None, None))
-    return jax.vmap(over_starts)(z, low, high, data)
+    return jax.vmap(over_starts)(carry, low, high, data)
 
 
 def _search(

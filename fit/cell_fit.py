@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,14 +20,15 @@ import pandas as pd
 from jaxtyping import Float
 
 from connectofit.builders import Cell, serialise
-from connectofit.connectome.errors import SettingError
+from connectofit.connectome.errors import DivergedError, SettingError, unknown_name
 from connectofit.connectome.report import Finding
 from connectofit.fit.cell_scores import CellTrace, cell_traces, recorded_train, score_cell, score_intervals
 from connectofit.fit.cells.losses import CellLoss, VoltageError
 from connectofit.fit.cells.problem import CellProblem, Onsets, cell_problem
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
 from connectofit.fit.cells.uncertainty import Uncertainty, laplace
-from connectofit.fit.cells.uncertainty_likelihood import no_likelihood
+from connectofit.fit.cells.uncertainty_bootstrap import BlockBootstrap, block_bootstrap, resampled_blocks
+from connectofit.fit.cells.uncertainty_likelihood import Likelihood, no_likelihood, polished
 from connectofit.fit.optimisers.budget import Budget
 from connectofit.fit.optimisers.minimise import minimise
 from connectofit.fit.optimisers.search import Optimiser, Search
@@ -57,7 +58,9 @@ class CellFit:
     on held-out steps a third part has the scores of the regular train at the rate interpolated between the neighbouring
     steps (`step_baseline`). intervals: of the held-out scores (`score_intervals`). traces: of all sweeps, by label.
     findings: what is odd about the recordings. uncertainty: of the free parameters, from the likelihood's curvature
-    (`connectofit.fit.cells.uncertainty.laplace`); None for losses that are no likelihood. seed: of everything random.
+    (`connectofit.fit.cells.uncertainty.laplace`); None for losses that are no likelihood, and where it was not asked
+    for. bootstrap: the refits to resampled blocks of the stimulus, where they were asked for. seed: of everything
+    random.
     """
 
     cell: str
@@ -72,6 +75,7 @@ class CellFit:
     uncertainty: Uncertainty | None = field(repr=False)
     seconds: float
     seed: int
+    bootstrap: BlockBootstrap | None = field(default=None, repr=False)
 
     @property
     def model(self) -> str:
@@ -125,7 +129,9 @@ def fit_cell(
     onsets: Onsets | None = None,
     mask_ms: tuple[float, float] | None = None,
     checkpoint_dir: Path | str | None = None,
-    uncertainty: bool = True,
+    uncertainty: Literal["laplace", "bootstrap"] | None = "laplace",
+    draws: int = 30,
+    findings: Sequence[Finding] | None = None,
     seed: int = 0,
 ) -> CellFit:
     """Fit a neuron model to a cell's recording, and score it on sweeps that the fit never saw.
@@ -148,7 +154,12 @@ def fit_cell(
     trials: trains drawn to score a cell with an escape rate.
     detection, onsets, mask_ms: how spikes are found, or where they begin; how long around them voltage does not count.
     checkpoint_dir: a folder that a killed fit resumes from.
-    uncertainty: whether intervals of the parameters are worked out, where the loss is a likelihood.
+    uncertainty: intervals of the parameters, where the loss is a likelihood. "laplace": from its curvature, too narrow
+        where the residuals last longer than the likelihood knows of, as those of real cells do. "bootstrap": from
+        `draws` refits to resampled blocks of the stimulus. Before either, the best point goes on to the optimum next to
+        it, unless `validation` stops the fit early.
+    findings: of `check_recordings` on the sweeps that are not held out, where it was called before, so that they are
+        not said again.
 
     Raises
     ------
@@ -156,6 +167,8 @@ def fit_cell(
     fitting. DivergedError: if no start had a finite loss.
     """
     began = time.perf_counter()
+    if uncertainty not in ("laplace", "bootstrap", None):
+        raise unknown_name("uncertainty", str(uncertainty), ("laplace", "bootstrap"), "fit_cell")
     if len(recordings.cells) > 1:
         raise SettingError(
             f"fit_cell fits one cell; these recordings have {len(recordings.cells)} ({', '.join(recordings.cells)}). "
@@ -164,9 +177,9 @@ def fit_cell(
     held = [hold_out] if isinstance(hold_out, str) else list(hold_out)
     parts = split(recordings, held) if held else None
     training = recordings if parts is None else parts.training
-    findings = check_recordings(training)
-    for finding in findings:
-        logger.warning("%s: %s", training.cells[0] or "the cell", finding.message)
+    if findings is None:
+        findings = check_recordings(training)
+        say(training, findings)
     problem = cell_problem(
         training,
         model,
@@ -180,6 +193,9 @@ def fit_cell(
         mask_ms=mask_ms,
         validation=validation,
     )
+    measured = uncertainty is not None and no_likelihood(problem.loss) is None
+    if measured and uncertainty == "bootstrap":
+        resampled_blocks(problem, draws)  # refuses here, and not after the search
     places = random_starts(problem.objective.box, starts, seed, first=problem.start)
     search = minimise(
         problem.objective,
@@ -191,8 +207,39 @@ def fit_cell(
     )
     if search.quarantined:
         logger.warning("%d of %d starts ended where the loss is not finite", search.quarantined, starts)
-    known = laplace(problem, search.x) if uncertainty and no_likelihood(problem.loss) is None else None
-    return finished_fit(problem, search, training, parts, findings, known, trials, seed, detection, began)
+    known, drawn = None, None
+    if measured:
+        try:
+            search = search if validation else at_optimum(problem, search)
+            if uncertainty == "bootstrap":
+                drawn = block_bootstrap(problem, search.x, draws, seed=seed)
+            known = laplace(problem, search.x) if drawn is None else drawn.uncertainty
+        except DivergedError as why:  # of the curvature: the fit itself stands
+            logger.warning("no intervals of the parameters: %s", why)
+    fit = finished_fit(problem, search, training, parts, tuple(findings), known, trials, seed, detection, began)
+    return replace(fit, bootstrap=drawn)
+
+
+def say(recordings: Recordings, findings: Sequence[Finding]) -> None:
+    """Log what is odd about a cell's recordings."""
+    for finding in findings:
+        logger.warning("%s: %s", recordings.cells[0] or "the cell", finding.message)
+
+
+def at_optimum(problem: CellProblem, search: Search) -> Search:
+    """A search whose best point was moved on to the optimum of the likelihood next to it, in the search's wall time.
+
+    Raises `DivergedError` where the likelihood is not finite there.
+    """
+    began = time.perf_counter()
+    x = polished(problem, search.x)
+    likelihood = Likelihood(problem)
+    before, after = (float(likelihood.gradients(likelihood.share(at)[None])[0][0]) for at in (search.x, x))
+    wall_s = search.wall_s + time.perf_counter() - began
+    if not after < before:
+        return replace(search, wall_s=wall_s)
+    best = dict(zip(problem.names, x.tolist(), strict=True))
+    return replace(search, x=x, best=best, loss=after, wall_s=wall_s)
 
 
 def finished_fit(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from connectofit.fit.cell_fit import TRAINING
-from connectofit.pipelines.cell_report import comparison_table, write_report
+from connectofit.pipelines.cell_report import comparison_table, failures, write_report
 from connectofit.pipelines.cell_settings import FitSettings, ImportSettings
 from connectofit.pipelines.cell_stages import RECORDINGS, fit_cells_of_recipe, import_files, import_recordings
 from connectofit.pipelines.report import TEMPLATE
 from connectofit.pipelines.run import RunResult
-from connectofit.pipelines.stage import Stage
+from connectofit.pipelines.stages import Stage
 
 STAGES = (
     Stage(
@@ -57,6 +57,7 @@ def summary(result: RunResult) -> str:
         shown = comparison_table(table, held_out=bool((table["part"] != TRAINING).any()))
         plain = pd.DataFrame(list(shown.rows), columns=list(shown.columns))
         lines += [shown.caption, plain.to_string(index=False)]
+        lines += [text.text for text in failures(table)]
         lines += ["", f"Cells:  {result.path('fit', 'cells')}"]
     if "report" in done:
         lines.append(f"Report: {result.path('report', 'report.html')}")

@@ -19,7 +19,7 @@ from connectofit.pipelines.cell_stages import RECORDINGS
 from connectofit.pipelines.keys import file_digest
 from connectofit.pipelines.report import Picture, Section, Table, Text, picture, render
 from connectofit.pipelines.report_parts import Blocks, cost_table, provenance_blocks
-from connectofit.pipelines.stage import StageContext
+from connectofit.pipelines.stages import StageContext
 from connectofit.pipelines.validation import validation_tables
 
 METHOD = (
@@ -49,9 +49,10 @@ def comparison_table(comparison: pd.DataFrame, *, held_out: bool) -> Table:
     strong: list[int] = []
     for _, row in parts.iterrows():
         fitted = np.isfinite(row.get("free", np.nan))
-        if not fitted:
+        lost = bool(row.get("why", ""))
+        if not fitted and not lost:
             strong.append(len(rows))
-        head = [row["cell"], row["model"], row["method"] if fitted else "-"]
+        head = [row["cell"], row["model"], f"{row['method']}: no fit" if lost else row["method"] if fitted else "-"]
         head += [f"{row['free']:.0f}", f"{row['loss']:.1f}", f"{row['seconds']:.0f}"] if fitted else ["-", "-", "-"]
         rows.append([*head, *(_said(row.get(name), form) for name, (_, form) in _COLUMNS.items())])
     which = "held-out sweeps, which no fit saw" if held_out else "training sweeps; none were held out"
@@ -61,6 +62,15 @@ def comparison_table(comparison: pd.DataFrame, *, held_out: bool) -> Table:
     )
     columns = ("cell", "model", "method", "free", "loss", "seconds", *(label for label, _ in _COLUMNS.values()))
     return Table(caption, columns, rows, numeric=range(3, len(columns)), strong=strong)
+
+
+def failures(comparison: pd.DataFrame) -> list[Text]:
+    """A sentence for every fit that came to nothing."""
+    lost = comparison[comparison["why"].fillna("") != ""]
+    return [
+        Text(f"{row['cell']}, {row['model']} by {row['method']} has no fit: {row['why']}", style="note")
+        for _, row in lost.iterrows()
+    ]
 
 
 def _said(value: Any, form: str) -> str:
@@ -79,6 +89,7 @@ def write_report(context: StageContext) -> None:
             "fitted neuron models."
         ),
         comparison_table(comparison, held_out=held_out),
+        *failures(comparison),
     ]
     report = ValidationReport.from_json((imported / "validation.json").read_text(encoding="utf-8"))
     shipped = {file_digest(rat_cortex_path()): (RAT_CORTEX_LICENCE, RAT_CORTEX_CITATION)}
@@ -91,7 +102,7 @@ def write_report(context: StageContext) -> None:
         Section("Cost of each stage", cost_table(context)),
         Section("Provenance and citations", provenance_blocks(context.provenance, shipped, METHOD)),
     ]
-    models = comparison.loc[comparison["part"] == TRAINING, "model"].unique()
+    models = comparison.loc[np.isfinite(comparison["free"]), "model"].unique()
     counts = [
         f"{len(n)} {what}{'' if len(n) == 1 else 's'}" for n, what in ((models, "model"), (cells, "recorded cell"))
     ]
@@ -102,6 +113,8 @@ def write_report(context: StageContext) -> None:
 def _traces(imported: Path, fitted: Path, cell: str) -> Blocks:
     recordings, _ = read_recordings(imported / RECORDINGS)
     traces = pd.read_parquet(fitted / "traces.parquet").query("cell == @cell")
+    if not len(traces):
+        return [Text("No model has a fit to this cell.", style="note")]
     trains = pd.read_parquet(fitted / "trains.parquet").query("cell == @cell")
     model = str(traces["model"].iloc[0])
     blocks: Blocks = [
@@ -175,7 +188,8 @@ def _parameters(fitted: Path) -> Blocks:
             notes += [] if known["identifiable"].get(name, True) else ["not identified"]
             within = f"{interval[0]:.4g} to {interval[1]:.4g}" if interval else "-"
             rows.append((name, f"{values[name]:.4g}", within, f"{low:.4g} to {high:.4g}", ", ".join(notes)))
-        caption = f"{fit['cell']}, {fit['model']} by {fit['method']}: free parameters"
+        how = f"; intervals from {known['how']}" if known["intervals"] else ""
+        caption = f"{fit['cell']}, {fit['model']} by {fit['method']}: free parameters{how}"
         columns = ("parameter", "value", "95 % interval", "bounds", "")
         blocks.append(Table(caption, columns, rows, numeric=(1, 2, 3)))
         blocks += [Text(sentence, style="note") for sentence in known["findings"]]

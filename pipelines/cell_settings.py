@@ -36,7 +36,9 @@ class FitSettings(Settings):
 
     `method`: of the optimiser; `beside`: further methods that get the same wall time as the first took, to compare.
     `simulated_s`: the model time, over sweeps and starts, that a fit may simulate; unlike a limit of wall time it stops
-    at the same step everywhere. `free`, `bounds`, `start`, `fixed`: {model: what `fit_cell` takes}.
+    at the same step everywhere. `uncertainty`: how intervals of the parameters are worked out, from the likelihood's
+    curvature ("laplace") or from `draws` refits to resampled blocks ("bootstrap"). `free`, `bounds`, `start`, `fixed`:
+    {model: what `fit_cell` takes}.
     """
 
     models: tuple[str, ...] = Field(min_length=1)
@@ -47,6 +49,8 @@ class FitSettings(Settings):
     starts: int = Field(default=8, ge=1)
     simulated_s: float = Field(gt=0)
     trials: int = Field(default=20, ge=1)
+    uncertainty: Literal["laplace", "bootstrap", "none"] = "bootstrap"
+    draws: int = Field(default=30, ge=2)
     seed: int = 0
     free: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     bounds: dict[str, dict[str, tuple[float, float]]] = Field(default_factory=dict)

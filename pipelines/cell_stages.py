@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from connectofit.connectome.errors import unknown_name
+from connectofit.connectome.errors import DivergedError, unknown_name
+from connectofit.connectome.report import Finding
 from connectofit.data import RAT_CORTEX_COLUMNS, rat_cortex_path
-from connectofit.fit import Recordings, read_recordings, write_recordings
-from connectofit.fit.cell_fit import BASELINE, HELD_OUT, CellFit, compare_models, fit_cell
+from connectofit.fit import Recordings, check_recordings, read_recordings, split, write_recordings
+from connectofit.fit.cell_fit import BASELINE, HELD_OUT, TRAINING, CellFit, compare_models, fit_cell, say
 from connectofit.fit.cells.models import cell_model
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
 from connectofit.fit.optimisers import Budget
 from connectofit.pipelines.cell_settings import FitSettings, ImportSettings
-from connectofit.pipelines.stage import StageContext
+from connectofit.pipelines.stages import StageContext
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,16 @@ class Fitted:
     method: str
     fit: CellFit
     beside: bool = False
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A fit of the recipe that came to nothing, and why."""
+
+    cell: str
+    model: str
+    method: str
+    why: str
 
 
 def import_files(settings: ImportSettings) -> dict[str, Path]:
@@ -79,13 +91,25 @@ def fit_cells_of_recipe(context: StageContext) -> None:
     # Everything is checked before the first fit, which may take long.
     for model in settings.models:
         _check_names(settings, model)
-    fits: list[Fitted] = []
+    done: list[Fitted | Failed] = []
     with context.bar(len(recordings.cells) * len(settings.models), "fit", unit="fit") as bar:
         for cell in recordings.cells:
+            own = recordings.cell(cell)
+            held = [label for label in settings.hold_out if label in own.labels]
+            training = split(own, held).training if held else own
+            findings = check_recordings(training)
+            say(training, findings)
             for model in settings.models:
-                fits += _fits(recordings.cell(cell), cell, model, settings, context.work)
+                done += _fits(own, held, findings, model, settings, context.work)
                 bar.update()
-    _write(fits, context.out)
+    fits = [each for each in done if isinstance(each, Fitted)]
+    failed = [each for each in done if isinstance(each, Failed)]
+    if not fits:
+        raise DivergedError(
+            f"None of the {len(failed)} fits came to anything. The first, {failed[0].model} to {failed[0].cell}: "
+            f"{failed[0].why}"
+        )
+    _write(fits, failed, context.out)
 
 
 def _check_names(settings: FitSettings, model: str) -> None:
@@ -105,31 +129,52 @@ def _options(settings: FitSettings, model: str) -> dict[str, Any]:
     return options
 
 
-def _fits(recordings: Recordings, cell: str, model: str, settings: FitSettings, work: Path) -> list[Fitted]:
-    held = [label for label in settings.hold_out if label in recordings.labels]
+def _fits(
+    recordings: Recordings,
+    held: list[str],
+    findings: tuple[Finding, ...],
+    model: str,
+    settings: FitSettings,
+    work: Path,
+) -> list[Fitted | Failed]:
+    """One model to one cell, by the recipe's method and by those to compare with. One that diverges ends no other."""
+    cell = recordings.cells[0]
     shared: dict[str, Any] = {
         "hold_out": held,
         "loss": settings.loss,
         "starts": settings.starts,
         "trials": settings.trials,
         "seed": settings.seed,
+        "findings": findings,
         **_options(settings, model),
     }
     folder = work / f"{cell}_{model}"
     folder.mkdir(parents=True, exist_ok=True)
-    budget = Budget(simulated_s=settings.simulated_s)
-    first = fit_cell(recordings, model, method=settings.method, budget=budget, checkpoint_dir=folder, **shared)
-    logger.info("%s %s: loss %.6g after %.0f s", cell, model, first.search.loss, first.search.wall_s)
-    done = [Fitted(first.search.method, first)]
-    for method in settings.beside:
-        budget = Budget(wall_s=max(first.search.wall_s, 1.0))
-        shared["uncertainty"] = False
-        fit = fit_cell(recordings, model, method=method, budget=budget, **shared)
-        done.append(Fitted(method, fit, beside=True))
+    done: list[Fitted | Failed] = []
+    spent_s = 0.0
+    for method in (settings.method, *settings.beside):
+        first = not done
+        own: dict[str, Any] = {"budget": Budget(wall_s=max(spent_s, 1.0)), "uncertainty": None}
+        if first:
+            how = None if settings.uncertainty == "none" else settings.uncertainty
+            own = {"budget": Budget(simulated_s=settings.simulated_s), "uncertainty": how, "draws": settings.draws}
+            own["checkpoint_dir"] = folder
+        began = time.perf_counter()
+        try:
+            fit = fit_cell(recordings, model, method=method, **own, **shared)
+        except DivergedError as why:
+            logger.warning("%s %s by %s: %s", cell, model, method, why)
+            done.append(Failed(cell, model, method, str(why)))
+        else:
+            logger.info("%s %s: loss %.6g after %.0f s", cell, model, fit.search.loss, fit.search.wall_s)
+            done.append(Fitted(fit.search.method if first else method, fit, beside=not first))
+        if first:
+            found = done[0]
+            spent_s = found.fit.search.wall_s if isinstance(found, Fitted) else time.perf_counter() - began
     return done
 
 
-def _write(fits: list[Fitted], out: Path) -> None:
+def _write(fits: list[Fitted], failed: list[Failed], out: Path) -> None:
     def labelled(tables: list[pd.DataFrame]) -> pd.DataFrame:
         rows = []
         for each, table in zip(fits, tables, strict=True):
@@ -145,7 +190,12 @@ def _write(fits: list[Fitted], out: Path) -> None:
     compared = [compare_models([each.fit]).assign(method=each.method) for each in fits]
     table = pd.concat(compared, ignore_index=True)
     twice = table.duplicated(["cell", "part"]) & (table["part"] == BASELINE)
-    table[~twice].to_parquet(out / "comparison.parquet", index=False)
+    table = table[~twice].assign(why="")
+    if failed:
+        # In the part that the report's table is of: the others' held-out sweeps, else the training ones.
+        part = HELD_OUT if (table["part"] != TRAINING).any() else TRAINING
+        table = pd.concat([table, pd.DataFrame([{**vars(each), "part": part} for each in failed])], ignore_index=True)
+    table.to_parquet(out / "comparison.parquet", index=False)
 
     told = []
     for each in fits:
@@ -212,13 +262,18 @@ def _write(fits: list[Fitted], out: Path) -> None:
 
 
 def _uncertainty(fit: CellFit) -> dict[str, Any] | None:
-    known = fit.uncertainty
-    if known is None:
+    known = fit.uncertainty if fit.bootstrap is None else fit.bootstrap
+    if known is None or fit.uncertainty is None:
         return None
     table = known.table.set_index("parameter")
     ends = {name: [float(row["low"]), float(row["high"])] for name, row in table.iterrows()}
     intervals = {name: both if np.isfinite(both).all() else None for name, both in ends.items()}
-    return {"intervals": intervals, "identifiable": dict(known.identifiable), "findings": list(known.findings)}
+    return {
+        "how": "curvature" if fit.bootstrap is None else f"{len(fit.bootstrap.draws)} refits to resampled blocks",
+        "intervals": intervals,
+        "identifiable": dict(fit.uncertainty.identifiable),
+        "findings": list(known.findings),
+    }
 
 
 def best_fits(fits: list[Fitted]) -> list[Fitted]:

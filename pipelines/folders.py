@@ -8,6 +8,7 @@ at any point leaves the old folder, the new one, or none: never half of one.
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import json
 import os
 import shutil
@@ -21,6 +22,9 @@ from connectofit.pipelines.keys import file_digest
 MANIFEST = "manifest.json"
 _TEMPORARY = ".tmp-"
 _REPLACED = ".old-"
+WORK = ".work-"
+LEFT_BEHIND = (_TEMPORARY, _REPLACED, WORK)
+"""How the names of files and folders begin that only killed runs leave behind."""
 
 
 class DamagedError(ConnectofitError, ValueError):
@@ -64,9 +68,20 @@ def seal(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
         _flush(path)
     for path in [folder, *(p for p in folder.rglob("*") if p.is_dir())]:
         _flush(path)
-    sealed = {**manifest, "files": files}
+    sealed = with_seal({**manifest, "files": files})
     write_json(folder / MANIFEST, sealed)
     return sealed
+
+
+def with_seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with the SHA-256 of all else that it says, under ``seal``: what was edited by hand is found."""
+    rest = {key: value for key, value in manifest.items() if key != "seal"}
+    return {**rest, "seal": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
+
+
+def seal_is_broken(manifest: Mapping[str, Any]) -> bool:
+    """Whether the manifest has no seal, or another one than what it says."""
+    return manifest.get("seal") != with_seal(manifest)["seal"]
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -80,6 +95,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DamagedError(f"{path} is not valid JSON ({error}).") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise DamagedError(f"{path} has no list of files.")
+    if seal_is_broken(manifest):
+        raise DamagedError(f"{path} has been edited since it was written.")
     return manifest
 
 

@@ -1,9 +1,10 @@
 """Keys: the SHA-256 that decides whether a stage has to run.
 
 A key is made of everything the stage's result may depend on: its name and version, its settings, the content of its
-data files and of its input stages' outputs, the seed, the versions of the libraries that compute, and the source of
-the stage's function with all of the package that it imports. What cannot be hashed is an error, never a constant,
-because a constant would silently take an old result for a new one.
+data files and of its input stages' outputs, the seed, the versions of the libraries that compute, for a stage that
+uses JAX the precision, backend and kernels, and the source of the stage's function with all of the package that it
+imports. What cannot be hashed is an error, never a constant, because a constant would silently take an old result for a
+new one.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from connectofit.connectome.errors import MissingFileError, SettingError
-from connectofit.pipelines.sources import imported_modules
-from connectofit.pipelines.stage import Stage
+from connectofit.pipelines.sources import imported_modules, imports_library
+from connectofit.pipelines.stages import Stage
 
 LIBRARIES = ("connectofit", "jax", "jaxlib", "numpy")
 """The libraries whose version is part of every key."""
@@ -125,18 +126,40 @@ def source_digest(function: Callable[..., object]) -> str:
 
     Raises `SettingError` if the function has no source file (it was typed at a prompt).
     """
-    target = function.func if isinstance(function, functools.partial) else function
-    module = inspect.getmodule(target)
+    sha = hashlib.sha256()
+    for name, digest in source_digests(function).items():
+        sha.update(f"{name}:{digest}\n".encode())
+    return sha.hexdigest()
+
+
+def source_digests(function: Callable[..., object]) -> dict[str, str]:
+    """{module: SHA-256 of its source} for `source_digest`."""
+    return {name: file_digest(file) for name, file in sorted(_modules_of(function).items())}
+
+
+def uses_jax(function: Callable[..., object]) -> bool:
+    """Whether a function's module imports JAX, itself or through the modules that `source_digest` counts."""
+    return imports_library(_modules_of(function), "jax")
+
+
+def _modules_of(function: Callable[..., object]) -> dict[str, Path]:
+    while isinstance(function, functools.partial):
+        # What is called with a function of somebody's own does what that function says: both count.
+        inner = [a for a in (*function.args, *function.keywords.values()) if isinstance(a, types.FunctionType)]
+        if inner:
+            found: dict[str, Path] = {}
+            for part in (function.func, *inner):
+                found |= _modules_of(part)
+            return found
+        function = function.func
+    module = inspect.getmodule(function)
     path = getattr(module, "__file__", None)
     if module is None or path is None or not Path(path).is_file():
         raise SettingError(
-            f"The function {getattr(target, '__qualname__', target)!r} has no source file, so a change of it would go "
-            f"unseen. Put it into a module (a .py file)."
+            f"The function {getattr(function, '__qualname__', function)!r} has no source file, so a change of it would "
+            f"go unseen. Put it into a module (a .py file)."
         )
-    sha = hashlib.sha256()
-    for name, file in sorted(imported_modules(module.__name__, Path(path)).items()):
-        sha.update(f"{name}:{file_digest(file)}\n".encode())
-    return sha.hexdigest()
+    return imported_modules(module.__name__, Path(path))
 
 
 def library_versions() -> dict[str, str]:
@@ -149,30 +172,67 @@ def environment() -> dict[str, str]:
     return {"python": sys.version.split()[0], "platform": sys.platform, **library_versions()}
 
 
+def numerics() -> dict[str, str]:
+    """What of this machine may change the last digits of what JAX computes: precision, backend and kernels."""
+    import jax
+
+    from connectofit.sim.native import compiled_kernels
+
+    return {
+        "dtype": "float64" if jax.config.read("jax_enable_x64") else "float32",
+        "backend": jax.default_backend(),
+        "compiled kernels": str(compiled_kernels().available),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class KeyParts:
+    """What a stage's result depends on: `digests` by part, which `stage_key` combines, and what they are digests of, as
+    far as it is short enough to be written down (`told`: {part: {name: text}}), so that a later run can say what
+    changed."""
+
+    digests: Mapping[str, str]
+    told: Mapping[str, Mapping[str, str]]
+
+
 def key_parts(
     stage: Stage, settings: Any, files: Mapping[str, Path], inputs: Mapping[str, str], earlier: Mapping[str, str]
-) -> dict[str, str]:
-    """The digest of each thing that a stage's result depends on; `stage_key` combines them.
+) -> KeyParts:
+    """Each thing that a stage's result depends on.
 
     Parameters: `settings` the stage's checked section or None; `files` its data files; `inputs` the content digest of
     each input stage's output; `earlier` the keys of the stages before it, which count if it documents the run.
-    Named parts let a run say why a stage runs again.
     """
     plain = {name: getattr(settings, name) for name in type(settings).model_fields} if settings is not None else {}
     seed = plain.pop("seed", None)
-    return {
+    told: dict[str, Mapping[str, str]] = {
+        "settings": {name: _short(value) for name, value in plain.items()},
+        "seed": {} if seed is None else {"seed": _short(seed)},
+        "files": {name: file_digest(Path(path)) for name, path in files.items()},
+        "inputs": {name: inputs[name] for name in stage.inputs},
+        "earlier_stages": dict(earlier) if stage.documents_run else {},
+        "libraries": library_versions(),
+        "source": source_digests(stage.function),
+        "numerics": numerics() if uses_jax(stage.function) else {},
+    }
+    digests = {
         "name": stage.name,
         "version": str(stage.version),
         "settings": value_digest(plain, f"section {stage.name!r}"),
         "seed": value_digest(seed, f"{stage.name}.seed"),
         "files": value_digest({name: Path(path) for name, path in files.items()}, f"the files of stage {stage.name!r}"),
-        "inputs": value_digest({name: inputs[name] for name in stage.inputs}),
-        "earlier_stages": value_digest(dict(earlier) if stage.documents_run else {}),
-        "libraries": value_digest(library_versions()),
         "source": value_digest(stage.function, f"the function of stage {stage.name!r}"),
     }
+    digests |= {part: value_digest(told[part]) for part in ("inputs", "earlier_stages", "libraries", "numerics")}
+    return KeyParts(digests, told)
 
 
-def stage_key(parts: Mapping[str, str]) -> str:
+def _short(value: Any) -> str:
+    """A setting as text, cut where it is long."""
+    text = repr(value.model_dump(mode="json")) if isinstance(value, BaseModel) else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def stage_key(parts: KeyParts) -> str:
     """The key: SHA-256 over the named parts."""
-    return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(dict(parts.digests), sort_keys=True).encode()).hexdigest()

@@ -16,7 +16,7 @@ A recipe's file::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,11 @@ from typing import Any
 from connectofit.connectome.errors import MissingFileError, SettingError, unknown_name
 from connectofit.pipelines import cell, config, worm
 from connectofit.pipelines.config import Settings, Table
-from connectofit.pipelines.run import RunResult, run_stages
-from connectofit.pipelines.stage import Stage, check_order
+from connectofit.pipelines.plan import Planned, Selection, plan_stages
+from connectofit.pipelines.results import RunResult
+from connectofit.pipelines.run import run_stages
+from connectofit.pipelines.run_manifest import read_run_manifest
+from connectofit.pipelines.stages import Stage, in_order
 
 RECIPES = Path(__file__).parent / "recipes"
 _META_KEYS = ("name", "pipeline", "base", "title")
@@ -33,26 +36,32 @@ _META_KEYS = ("name", "pipeline", "base", "title")
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Stages in order, with their checked settings.
+    """Stages, each after those that it reads, with their checked settings.
 
-    Make one with `Pipeline.load`, or from stages of your own: ``Pipeline("mine", (first, second))``. Sections that are
-    not given take their defaults. `summary` turns a finished run into the text that the command line ends with.
+    Make one with `Pipeline.load`, or from stages of your own (`connectofit.pipelines.stages`), in any order:
+    ``Pipeline("mine", (first, second))``. Settings, checked sections or plain tables, that are not given take their
+    defaults. `summary` turns a finished run into the text that the command line ends with; `definition` is what a
+    recipe's ``pipeline`` calls these stages, if it can.
     """
 
     name: str
     stages: tuple[Stage, ...]
-    sections: Mapping[str, Settings] = field(default_factory=dict)
+    sections: Mapping[str, Settings | Mapping[str, Any]] = field(default_factory=dict)
     title: str = ""
     summary: Callable[[RunResult], str] | None = None
+    definition: str | None = None
 
     def __post_init__(self) -> None:
-        check_order(self.stages)
+        object.__setattr__(self, "stages", in_order(self.stages))
         models = _models(self.stages)
-        given = {name: section for name, section in self.sections.items() if name in models}
+        given = {name: section for name, section in self.sections.items() if isinstance(section, Settings)}
         for name in self.sections:
             if name not in models:
                 raise unknown_name("section", name, models, where=f"pipeline {self.name!r}")
-        rest = config.check_sections({}, {n: m for n, m in models.items() if n not in given}, f"pipeline {self.name!r}")
+        tables = {name: table for name, table in self.sections.items() if not isinstance(table, Settings)}
+        tables = config.anchor_paths(tables, models, Path.cwd())
+        open_ = {name: model for name, model in models.items() if name not in given}
+        rest = config.check_sections(tables, open_, f"pipeline {self.name!r}")
         object.__setattr__(self, "sections", {name: given.get(name, rest.get(name)) for name in models})
 
     @classmethod
@@ -81,15 +90,78 @@ class Pipeline:
         sections = config.check_sections(config.merge(with_demo if demo else tables, changes), models, where)
         # The demo's own settings are checked even when they are not used: a misspelt one should not wait for --demo.
         config.check_sections(with_demo, models, f"[demo] of {where}")
-        return cls(meta["name"], definition.stages, sections, meta.get("title", ""), definition.summary)
+        title = meta.get("title", "")
+        return cls(meta["name"], definition.stages, sections, title, definition.summary, meta["pipeline"])
 
-    def run(self, out: str | Path | None = None, *, until: str | None = None, progress: bool = False) -> RunResult:
-        """Run the stages that have to run, up to and with `until`; see `connectofit.pipelines.run.run_stages`.
+    @classmethod
+    def repeat(cls, manifest: str | Path, overrides: Mapping[str, Any] | None = None) -> Pipeline:
+        """The pipeline of a finished run, with its settings, from the run's ``manifest.json``.
 
-        Parameters: `out` the folder of the run, by default ``runs/<name>``; `progress` whether bars are drawn.
+        Raises `MissingFileError`, and `SettingError` for what is no manifest, was edited, has another format
+        or belongs to stages that no recipe can name (run those again from Python).
         """
-        folder = Path(out) if out is not None else Path("runs") / self.name
-        return run_stages(self.name, self.stages, self.sections, folder, until=until, progress=progress)
+        found = read_run_manifest(Path(manifest))
+        where = str(manifest)
+        if found["pipeline"] is None:
+            raise SettingError(
+                f"{where}: the run {found['recipe']!r} was made from Python, of stages that no recipe names. Run that "
+                f"program again; on the same folder it does only what has changed."
+            )
+        definition = _definition({"pipeline": found["pipeline"]}, where)
+        models = _models(definition.stages)
+        changes = config.anchor_paths(config.nest(overrides or {}), models, Path.cwd())
+        sections = config.check_sections(config.merge(found["settings"], changes), models, where)
+        return cls(found["recipe"], definition.stages, sections, "", definition.summary, found["pipeline"])
+
+    def run(
+        self,
+        out: str | Path | None = None,
+        *,
+        until: str | None = None,
+        start: str | None = None,
+        force: Collection[str] = (),
+        reuse: Sequence[str | Path] = (),
+        explain: bool = False,
+        progress: bool = False,
+    ) -> RunResult:
+        """Run the stages that have to run; see `connectofit.pipelines.run.run_stages` for what is not said here.
+
+        Parameters: `out` the folder of the run, by default ``runs/<name>``; `until` only that stage and what it needs;
+        `start` that stage and all that depend on it, `force` these stages, even if nothing changed; `reuse` folders of
+        other runs; `explain` whether the log says what changed; `progress` whether bars are drawn.
+        """
+        return run_stages(
+            self.name,
+            self.stages,
+            self._checked,
+            self._folder(out),
+            until=until,
+            start=start,
+            force=force,
+            reuse=[Path(path) for path in reuse],
+            explain=explain,
+            progress=progress,
+            pipeline=self.definition,
+        )
+
+    def plan(
+        self,
+        out: str | Path | None = None,
+        *,
+        until: str | None = None,
+        start: str | None = None,
+        force: Collection[str] = (),
+    ) -> tuple[Planned, ...]:
+        """What `run` would do with the same arguments, and why. Nothing is run or written."""
+        selection = Selection.of(self.stages, self.name, until, start, force)
+        return plan_stages(selection, self._checked, self._folder(out))
+
+    def _folder(self, out: str | Path | None) -> Path:
+        return Path(out) if out is not None else Path("runs") / self.name
+
+    @property
+    def _checked(self) -> dict[str, Settings]:
+        return {name: section for name, section in self.sections.items() if isinstance(section, Settings)}
 
 
 @dataclass(frozen=True)

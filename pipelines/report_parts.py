@@ -8,7 +8,7 @@ from typing import Any
 import tomli_w
 
 from connectofit.pipelines.report import Picture, Table, Text
-from connectofit.pipelines.stage import StageContext
+from connectofit.pipelines.stages import StageContext
 
 Blocks = list[Text | Table | Picture]
 

@@ -11,62 +11,24 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import tomli_w
-
-from connectofit.connectome.errors import FolderError, offenders, unknown_name
+from connectofit.connectome.errors import FolderError, offenders
 from connectofit.pipelines import folders, keys, lock, memory
 from connectofit.pipelines.config import Settings
-from connectofit.pipelines.stage import Stage, StageContext, StageCost
+from connectofit.pipelines.plan import ASKED, Selection, content_digest, decide, declared_files
+from connectofit.pipelines.results import RunResult, StageResult
+from connectofit.pipelines.run_manifest import RUN_FILE, RUN_FORMAT, write_run_manifest
+from connectofit.pipelines.stages import Stage, StageContext, StageCost, in_order
 
 logger = logging.getLogger(__name__)
 
-RUN_FILE = "run.json"
-RUN_FORMAT = {"format": "connectofit run", "version": 1}
 STAGE_FORMAT = {"format": "connectofit stage", "version": 1}
 _FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """What became of one stage: `status` says whether it ran now or an earlier result was kept, `reason` why.
-
-    `seconds` and `peak_memory_bytes` are those of the run that made the output, now or earlier.
-    """
-
-    name: str
-    status: Literal["ran", "kept"]
-    reason: str
-    folder: Path
-    key: str
-    seconds: float
-    peak_memory_bytes: int | None
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """A finished run: its folder, what became of each stage, in order, and the stages' settings as plain values."""
-
-    recipe: str
-    folder: Path
-    stages: tuple[StageResult, ...]
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    def __getitem__(self, name: str) -> StageResult:
-        """The result of one stage. Raises `UnknownNameError`, also for a stage that `until` left out."""
-        for stage in self.stages:
-            if stage.name == name:
-                return stage
-        raise unknown_name("stage", name, [stage.name for stage in self.stages], where="this run")
-
-    def path(self, stage: str, *parts: str) -> Path:
-        """A path below the output folder of a stage."""
-        return self[stage].folder.joinpath(*parts)
 
 
 def run_stages(
@@ -76,19 +38,32 @@ def run_stages(
     out: Path,
     *,
     until: str | None = None,
+    start: str | None = None,
+    force: Collection[str] = (),
+    reuse: Sequence[Path] = (),
+    explain: bool = False,
     progress: bool = False,
+    pipeline: str | None = None,
 ) -> RunResult:
-    """Run the stages in order on the folder `out`, up to and with the stage `until`.
+    """Run the stages on the folder `out`: every one after those that it reads.
 
-    A stage whose key is that of the output at its place, which is intact, is kept. Raises `FolderError` if the folder
-    holds something else, is in use or cannot be written, `UnknownNameError` for a stage that does not exist, and
-    whatever a stage's function raises, with a note that names the stage.
+    A stage whose key is that of the output at its place, which is intact, is kept.
+
+    Parameters
+    ----------
+    until: only that stage and all that it needs. start: that stage and all that depend on it run even if nothing
+        changed. force: these stages run even if nothing changed.
+    reuse: folders of other runs, whose outputs are copied where a stage there has the same key.
+    explain: whether the log tells what changed in every part of a stage's key.
+    pipeline: what a recipe's ``pipeline = "..."`` calls these stages, if it can: such a run can be repeated from its
+        manifest.
+
+    Raises `FolderError` if the folder holds something else, is in use or cannot be written, `UnknownNameError` for a
+    stage that does not exist, `SettingError` for stages that form no acyclic graph, and whatever a stage's function
+    raises, with a note that names the stage.
     """
-    names = [stage.name for stage in stages]
-    if until is not None and until not in names:
-        raise unknown_name("stage", until, names, where=f"recipe {recipe!r}")
-    wanted = list(stages[: names.index(until) + 1] if until is not None else stages)
-    files = {stage.name: _declared_files(stage, sections) for stage in wanted}  # a missing file ends the run here
+    selection = Selection.of(in_order(stages), recipe, until, start, force)
+    files = {stage.name: declared_files(stage, sections) for stage in selection.stages}  # a missing one ends it here
     with _writing(out):
         _check_folder(out, recipe)
         folders.make_folder(out)
@@ -96,66 +71,105 @@ def run_stages(
             _check_folder(out, recipe)  # again, since another run may have claimed it meanwhile
             if not (out / RUN_FILE).exists():
                 folders.write_json(out / RUN_FILE, {**RUN_FORMAT, "recipe": recipe})
-            return _run_locked(recipe, wanted, sections, files, out, progress)
+            work = _Run(recipe, pipeline, sections, files, out, tuple(reuse), explain, progress)
+            return work.through(selection)
 
 
-def _declared_files(stage: Stage, sections: Mapping[str, Settings]) -> dict[str, Path]:
-    files = dict(stage.files(sections.get(stage.name))) if stage.files is not None else {}
-    for path in files.values():
-        keys.file_digest(path)
-    return files
+@dataclass(frozen=True)
+class _Run:
+    """One run on a locked folder: what stays the same from stage to stage."""
 
+    recipe: str
+    pipeline: str | None
+    sections: Mapping[str, Settings]
+    files: Mapping[str, Mapping[str, Path]]
+    out: Path
+    reuse: tuple[Path, ...]
+    explain: bool
+    progress: bool
 
-def _run_locked(
-    recipe: str,
-    wanted: Sequence[Stage],
-    sections: Mapping[str, Settings],
-    files: Mapping[str, Mapping[str, Path]],
-    out: Path,
-    progress: bool,
-) -> RunResult:
-    environment = keys.environment()
-    results: dict[str, StageResult] = {}
-    contents: dict[str, str] = {}
-    facts: dict[str, Any] = {}
-    for i, stage in enumerate(wanted):
-        place = out / stage.name
-        folders.recover(place)
-        settings = sections.get(stage.name)
-        earlier = {name: result.key for name, result in results.items()}
-        contents_read = {name: contents[name] for name in stage.inputs}
-        parts = keys.key_parts(stage, settings, files[stage.name], contents_read, earlier)
-        key = keys.stage_key(parts)
-        label = f"[{i + 1}/{len(wanted)}] {stage.name}"
-        manifest, reason = _intact(place, key, parts)
-        status: Literal["ran", "kept"] = "kept"
-        if manifest is None:
-            logger.info("%s: runs (%s)", label, reason)
-            status = "ran"
-            (out / folders.MANIFEST).unlink(missing_ok=True)  # it described results that are about to change
-            context = StageContext(
-                settings=settings,
-                out=folders.temporary_folder(place),
-                inputs={name: results[name].folder for name in stage.inputs},
-                files=files[stage.name],
-                work=_work_folder(out, stage.name, key),
-                show_progress=progress,
-                **(_run_facts(recipe, environment, results, facts) if stage.documents_run else {}),
+    def through(self, selection: Selection) -> RunResult:
+        """Run, copy or keep every stage, in order."""
+        environment = keys.environment()
+        results: dict[str, StageResult] = {}
+        facts: dict[str, Any] = {}
+        for i, stage in enumerate(selection.stages):
+            place = self.out / stage.name
+            folders.recover(place)
+            settings = self.sections.get(stage.name)
+            earlier = {name: result.key for name, result in results.items()}
+            read = {name: results[name].content for name in stage.inputs}
+            parts = keys.key_parts(stage, settings, self.files[stage.name], read, earlier)
+            decision = decide(place, parts, forced=stage.name in selection.forced)
+            label = f"[{i + 1}/{len(selection.stages)}] {stage.name}"
+            manifest, status, reason = decision.manifest, "kept", decision.reason
+            if manifest is None:
+                (self.out / folders.MANIFEST).unlink(missing_ok=True)  # it described results that are about to change
+                source = None if decision.reason == ASKED else self._made_elsewhere(stage.name, decision.key)
+                if source is not None:
+                    status, reason = "copied", f"made by the run in {str(source.parent)!r}"
+                    manifest = _copied(source, place)
+                else:
+                    status = "ran"
+                    logger.info("%s: runs (%s)", label, reason)
+            if self.explain:
+                for line in decision.details:
+                    logger.info("    %s", line)
+            if manifest is None:
+                context = StageContext(
+                    settings=settings,
+                    out=folders.temporary_folder(place),
+                    inputs={name: results[name].folder for name in stage.inputs},
+                    files=self.files[stage.name],
+                    work=_work_folder(self.out, stage.name, decision.key),
+                    show_progress=self.progress,
+                    **(_run_facts(self.recipe, environment, results, facts) if stage.documents_run else {}),
+                )
+                told = {"key": decision.key, "key_parts": parts.digests, "key_told": parts.told}
+                manifest = _run_stage(stage, context, place, {**told, "environment": environment})
+                shutil.rmtree(context.work.parent, ignore_errors=True)
+                logger.info("%s: done in %.1f s", label, manifest["seconds"])
+            else:
+                # A run that was killed after the output was in place has left its checkpoints.
+                shutil.rmtree(self.out / f"{folders.WORK}{stage.name}", ignore_errors=True)
+                logger.info("%s: %s (%s)", label, status, reason)
+            facts[stage.name] = _stage_facts(decision.key, settings, self.files[stage.name])
+            results[stage.name] = StageResult(
+                stage.name,
+                status,
+                reason,
+                place,
+                decision.key,
+                float(manifest["seconds"]),
+                manifest["peak_memory_bytes"],
+                content_digest(manifest),
+                decision.details,
             )
-            manifest = _run_stage(stage, context, place, {"key": key, "key_parts": parts, "environment": environment})
-            shutil.rmtree(context.work.parent, ignore_errors=True)
-            logger.info("%s: done in %.1f s", label, manifest["seconds"])
-        else:
-            logger.info("%s: kept (%s)", label, reason)
-        facts[stage.name] = _stage_facts(key, settings, files[stage.name])
-        contents[stage.name] = keys.value_digest({name: entry["sha256"] for name, entry in manifest["files"].items()})
-        results[stage.name] = StageResult(
-            stage.name, status, reason, place, key, float(manifest["seconds"]), manifest["peak_memory_bytes"]
-        )
-    settings_used = {name: found.get("settings") or {} for name, found in facts.items()}
-    result = RunResult(recipe, out, tuple(results.values()), settings_used)
-    _write_run_manifest(result, sections, environment)
-    return result
+        settings_used = {name: found.get("settings") or {} for name, found in facts.items()}
+        result = RunResult(self.recipe, self.out, tuple(results.values()), settings_used)
+        write_run_manifest(result, self.pipeline, self.sections, environment)
+        return result
+
+    def _made_elsewhere(self, stage: str, key: str) -> Path | None:
+        """The folder of an intact output with this key among the runs to reuse."""
+        for other in self.reuse:
+            place = other / stage
+            if other.resolve() != self.out.resolve() and place.is_dir():
+                try:
+                    if folders.verify(place).get("key") == key:
+                        return place
+                except (folders.DamagedError, OSError) as error:
+                    logger.warning("An output of another run cannot be reused: %s", error)
+        return None
+
+
+def _copied(source: Path, place: Path) -> dict[str, Any]:
+    """A copy of a sealed output, checked and renamed into place; its manifest."""
+    aside = folders.temporary_folder(place)
+    shutil.copytree(source, aside, dirs_exist_ok=True)
+    manifest = folders.verify(aside)
+    folders.publish(aside, place)
+    return manifest
 
 
 def _run_facts(
@@ -181,25 +195,6 @@ def _without_folders(value: Any) -> Any:
     return [_without_folders(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _intact(place: Path, key: str, parts: Mapping[str, str]) -> tuple[dict[str, Any] | None, str]:
-    """The manifest of a finished, intact output with this key, or None; and the reason in words."""
-    if not place.exists():
-        return None, "no result yet"
-    try:
-        manifest = folders.verify(place)
-        before, entries = manifest.get("key_parts"), manifest["files"].values()
-        if manifest.get("key") != key:
-            changed = [part for part in parts if not isinstance(before, dict) or before.get(part) != parts[part]]
-            return None, f"changed: {', '.join(changed)}"
-        whole = isinstance(manifest.get("seconds"), int | float) and "peak_memory_bytes" in manifest
-        if not whole or not all(isinstance(entry, dict) for entry in entries):
-            return None, "its manifest has been edited"
-    except folders.DamagedError as error:
-        logger.warning("The result of an earlier run is damaged and is made again: %s", error)
-        return None, "damaged"
-    return manifest, "nothing changed"
-
-
 def _run_stage(stage: Stage, context: StageContext, place: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Run one stage into its temporary folder, seal and check it, rename it into place; return the manifest."""
     memory.reset_peak()
@@ -221,7 +216,7 @@ def _run_stage(stage: Stage, context: StageContext, place: Path, facts: Mapping[
 
 def _work_folder(out: Path, stage: str, key: str) -> Path:
     """The folder for a stage's checkpoints under this key; checkpoints made under another key are removed."""
-    base = out / f".work-{stage}"
+    base = out / f"{folders.WORK}{stage}"
     if base.exists():
         for other in base.iterdir():
             if other.name != key:
@@ -274,25 +269,3 @@ def _writing(out: Path) -> Iterator[None]:
             f"Cannot write to {str(out)!r}: {error.strerror} ({error.filename or 'no file named'}). Finished "
             f"stages are kept; make room or name another folder, and run again."
         ) from error
-
-
-def _write_run_manifest(result: RunResult, sections: Mapping[str, Settings], environment: Mapping[str, str]) -> None:
-    folders.write_text(result.folder / "settings.toml", tomli_w.dumps(plain_settings(sections)))
-    stages = [
-        {
-            "name": stage.name,
-            "key": stage.key,
-            "status": stage.status,
-            "reason": stage.reason,
-            "seconds": stage.seconds,
-            "peak_memory_bytes": stage.peak_memory_bytes,
-        }
-        for stage in result.stages
-    ]
-    manifest = {**RUN_FORMAT, "recipe": result.recipe, "environment": dict(environment), "stages": stages}
-    folders.write_json(result.folder / folders.MANIFEST, manifest)
-
-
-def plain_settings(sections: Mapping[str, Settings]) -> dict[str, Any]:
-    """The sections as plain tables, as TOML can hold them: settings that are None are left out."""
-    return {name: section.model_dump(mode="json", exclude_none=True) for name, section in sections.items()}

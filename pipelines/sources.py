@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 
 PACKAGE = "connectofit"
@@ -38,6 +39,16 @@ def imported_modules(name: str, path: Path) -> dict[str, Path]:
                 if source is not None:
                     waiting.append((target, source))
     return found
+
+
+def imports_library(modules: Mapping[str, Path], library: str) -> bool:
+    """Whether any of the modules that `imported_modules` found imports that library."""
+    for module, file in modules.items():
+        if file.suffix == ".py":
+            package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+            if any(name.partition(".")[0] == library for name in _imports(file, file.stat().st_mtime_ns, package)):
+                return True
+    return False
 
 
 @functools.lru_cache(maxsize=1024)

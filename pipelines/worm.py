@@ -5,7 +5,7 @@ from __future__ import annotations
 from connectofit.pipelines.report import TEMPLATE
 from connectofit.pipelines.run import RunResult
 from connectofit.pipelines.scores import fit_facts, margins, score_table
-from connectofit.pipelines.stage import Stage
+from connectofit.pipelines.stages import Stage
 from connectofit.pipelines.worm_evaluate import evaluate_worm
 from connectofit.pipelines.worm_fit import fit_files, fit_worm
 from connectofit.pipelines.worm_fit_settings import EvaluateSettings, FitSettings

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from connectofit.fit import auroc, spearman, within
-from connectofit.pipelines.stage import StageContext
+from connectofit.pipelines.stages import StageContext
 from connectofit.pipelines.worm_fit_settings import EvaluateSettings
 
 KEYS = ["model", "replicate", "fold_seed"]

@@ -36,7 +36,7 @@ from connectofit.fit import (
     read_trials,
 )
 from connectofit.pipelines.arrays import flatten_params, write_arrays
-from connectofit.pipelines.stage import StageContext
+from connectofit.pipelines.stages import StageContext
 from connectofit.pipelines.worm_fit_settings import FitSettings
 
 CONNECTED = ("connectome", "rewired", "connectome_distance", "rewired_distance")

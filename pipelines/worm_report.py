@@ -18,7 +18,7 @@ from connectofit.pipelines.keys import file_digest
 from connectofit.pipelines.report import Picture, Section, Table, Text, picture, render
 from connectofit.pipelines.report_parts import cost_table, provenance_blocks
 from connectofit.pipelines.scores import MODELS, SCORES, fit_facts, margins, score_table
-from connectofit.pipelines.stage import StageContext
+from connectofit.pipelines.stages import StageContext
 from connectofit.pipelines.validation import validation_tables
 
 METHOD = (

@@ -17,7 +17,7 @@ from connectofit.data import celegans_paths
 from connectofit.pipelines.arrays import nest_params, read_arrays
 from connectofit.pipelines.bundle import Model
 from connectofit.pipelines.export import export
-from connectofit.pipelines.stage import StageContext
+from connectofit.pipelines.stages import StageContext
 from connectofit.pipelines.worm_settings import BuildSettings, ImportSettings
 from connectofit.sim import Network, Step, simulate
 

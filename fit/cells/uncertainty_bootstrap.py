@@ -112,16 +112,8 @@ def block_bootstrap(
     draws, and a level outside 0 to 1.
     """
     check_seed(seed)
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 2:
-        raise SettingError(f"A bootstrap needs 2 resamples or more; found {n!r}.")
-    if not (np.isfinite(block_ms) and block_ms > 0):
-        raise SettingError(f"block_ms has to be above 0; found {block_ms!r}.")
     likelihood = Likelihood(problem)
-    block, n_blocks, mean_ms = _blocks(np.asarray(problem.objective.data["valid"]), problem.dt_ms, float(block_ms))
-    if n_blocks < 2:
-        raise SettingError(
-            f"The recording has {n_blocks} block of {block_ms:g} ms; resampling needs 2 or more. Take shorter blocks."
-        )
+    block, n_blocks, mean_ms = resampled_blocks(problem, n, block_ms)
     fitted = polished(problem, x)
     base = laplace(problem, fitted, level=level)
     spikes = np.zeros(n_blocks)
@@ -140,6 +132,25 @@ def block_bootstrap(
         int((~converged).sum()),
         int(seed),
     )
+
+
+def resampled_blocks(
+    problem: CellProblem, n: int, block_ms: float = 500.0
+) -> tuple[Int[np.ndarray, "time sweep"], int, float]:
+    """Of which block every sample is, how many blocks there are, and their mean length [ms].
+
+    Raises the `SettingError` that `block_bootstrap` raises for them, before any fitting.
+    """
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 2:
+        raise SettingError(f"A bootstrap needs 2 resamples or more; found {n!r}.")
+    if not (np.isfinite(block_ms) and block_ms > 0):
+        raise SettingError(f"block_ms has to be above 0; found {block_ms!r}.")
+    found = _blocks(np.asarray(problem.objective.data["valid"]), problem.dt_ms, float(block_ms))
+    if found[1] < 2:
+        raise SettingError(
+            f"The recording has {found[1]} block of {block_ms:g} ms; resampling needs 2 or more. Take shorter blocks."
+        )
+    return found
 
 
 def _blocks(

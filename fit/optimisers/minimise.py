@@ -127,7 +127,7 @@ def _result(ev: Evaluator, outcome: Outcome, method: str, seed: int) -> Search:
     objective, box = ev.objective, ev.objective.box
     if ev.best_z is None:
         raise DivergedError(
-            f"None of the {ev.meter.evaluations} losses that {method!r} looked at was finite. Narrow the bounds "
+            f"No loss that {method!r} looked at was finite (it looked at {ev.meter.evaluations}). Narrow the bounds "
             f"({', '.join(f'{n} {a:g} to {b:g}' for n, a, b in zip(box.names, box.low, box.high, strict=True))}), or "
             "simulate with a shorter step."
         )

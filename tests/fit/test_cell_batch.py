@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from connectofit.connectome.errors import SettingError
-from connectofit.fit import Recordings
+from connectofit.fit import Recordings, cell_batch
 from connectofit.fit.cell_batch import fit_cells
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
 
@@ -44,6 +44,32 @@ def test_losses_are_those_of_the_cells_own_problems(fits):
         objective = fit.problem.objective
         alone = float(objective.loss(np.asarray(fit.x, np.float32), objective.data))
         assert alone == pytest.approx(fit.search.loss, rel=1e-4)
+
+
+def test_a_killed_batch_ends_as_if_it_had_not_been_killed(cells, fits, tmp_path, monkeypatch):
+    written = cell_batch.write_checkpoint
+
+    def killed(*given):
+        written(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cell_batch, "write_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit_cells(cells, "lif", hold_out=["a/1"], checkpoint_dir=tmp_path, **SETTINGS)
+    monkeypatch.setattr(cell_batch, "write_checkpoint", written)
+    taken, run = [], cell_batch._block
+    monkeypatch.setattr(cell_batch, "_block", lambda *given: taken.append(given[3]) or run(*given))
+    again = fit_cells(cells, "lif", hold_out=["a/1"], checkpoint_dir=tmp_path, **SETTINGS)
+    assert taken == [2]  # 10 of the 12 steps were done
+    for cell, fit in fits.items():
+        np.testing.assert_array_equal(again[cell].search.course["loss"], fit.search.course["loss"])
+        np.testing.assert_array_equal(again[cell].x, fit.x)
+
+
+def test_a_checkpoint_of_other_cells_is_refused(cells, tmp_path):
+    fit_cells(cells, "lif", checkpoint_dir=tmp_path, **SETTINGS | {"steps": 1})
+    with pytest.raises(SettingError, match="checkpoint of another fit"):
+        fit_cells(cells, "lif", checkpoint_dir=tmp_path, **SETTINGS | {"steps": 2})
 
 
 def test_held_out_sweeps_are_scored_for_the_cells_that_have_some(fits):

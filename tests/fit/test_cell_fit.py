@@ -36,6 +36,33 @@ def test_the_membrane_that_made_the_sweeps_is_found(fitted):
     assert fitted.loss_parameters.keys() == {"delta_v_mV", "voltage_sd_mV"}
 
 
+def test_intervals_are_taken_at_the_optimum(fitted):
+    assert fitted.uncertainty.gain_nats < 1e-6
+    assert not any("optimum" in sentence for sentence in fitted.uncertainty.findings)
+    np.testing.assert_allclose(fitted.uncertainty.x, fitted.x, rtol=1e-6)
+    assert fitted.search.loss <= fitted.search.starts["loss"].min() + 1e-3
+    assert fitted.search.best == pytest.approx(dict(zip(fitted.problem.names, fitted.x, strict=True)))
+
+
+def test_an_early_stop_is_not_undone(sweeps):
+    fit = fit_cell(sweeps, "lif", validation=["4"], loss=LOSS, starts=1, budget=Budget(evaluations=4), trials=1)
+    ends = fit.search.starts[list(fit.problem.names)].to_numpy()
+    seen = fit.search.incumbents[list(fit.problem.names)].to_numpy()
+    assert any(np.allclose(fit.x, row, rtol=1e-12) for row in (*ends, *seen))
+    assert fit.uncertainty.gain_nats > 1.0
+
+
+def test_intervals_from_resampled_blocks_and_none_at_all(sweeps):
+    given = {"loss": LOSS, "starts": 1, "budget": Budget(evaluations=30), "trials": 1}
+    fit = fit_cell(sweeps, "lif", uncertainty="bootstrap", draws=4, **given)
+    assert fit.bootstrap.draws.shape == (4, len(fit.problem.names))
+    assert fit.bootstrap.draws.std(axis=0).min() > 0
+    np.testing.assert_allclose(fit.bootstrap.x, fit.x, rtol=1e-6)
+    none = fit_cell(sweeps, "lif", uncertainty=None, **given)
+    assert (none.uncertainty, none.bootstrap) == (None, None)
+    assert none.search.loss >= fit.search.loss - 1e-3
+
+
 def test_every_sweep_is_scored_in_its_part(fitted):
     assert fitted.scores["part"].tolist() == [*[TRAINING] * 4, HELD_OUT, BASELINE]
     assert fitted.scores["sweep"].tolist() == ["0", "1", "2", "4", "3", "3"]
@@ -120,6 +147,10 @@ def test_bad_requests_are_refused_before_any_fitting(sweeps):
         fit_cell(sweeps, "lif", hold_out=["7"])
     with pytest.raises(UnknownNameError, match="Did you mean 'lbfgs'"):
         fit_cell(sweeps, "lif", method="lbfg", starts=1)
+    with pytest.raises(UnknownNameError, match="Did you mean 'laplace'"):
+        fit_cell(sweeps, "lif", uncertainty="laplac")
+    with pytest.raises(SettingError, match="2 resamples or more"):
+        fit_cell(sweeps, "lif", uncertainty="bootstrap", draws=1)
     with pytest.raises(SettingError, match="has a spike"):
         fit_cell(sweeps.select(["0"]), "lif", loss="likelihood")
     volts = Recordings(tuple(replace(s, voltage_mV=s.voltage_mV * 1e-3) for s in sweeps))

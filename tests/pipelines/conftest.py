@@ -9,7 +9,7 @@ import pytest
 
 from connectofit.pipelines.config import DataFile, Settings
 from connectofit.pipelines.pipeline import Pipeline
-from connectofit.pipelines.stage import Stage, StageContext
+from connectofit.pipelines.stages import Stage, StageContext
 
 RUNS: list[str] = []
 """Names of the stages that ran, in order; cleared before each test."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from connectofit.builders import Cell, ModelSpec
-from connectofit.connectome.errors import SettingError, UnknownNameError
+from connectofit.connectome.errors import DivergedError, SettingError, UnknownNameError
 from connectofit.data import rat_cortex_path
 from connectofit.fit import read_recordings
 from connectofit.pipelines import Pipeline, RunResult
@@ -19,10 +20,31 @@ QUICK = {"fit.models": ["lif"], "fit.beside": ["nelder_mead"], "fit.starts": 1, 
 QUICK |= {"fit.trials": 3, "import.cells": ["B6"], "import.dt_ms": 1.0, "import.bridge_MOhm": {"B6": -18.0}}
 
 
+class Kept(logging.Handler):
+    """What was logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> RunResult:
-    quick = QUICK | {"fit.hold_out": ["B6/183"]}
-    return Pipeline.load("cell", quick).run(tmp_path_factory.mktemp("cell") / "run")
+def logged(tmp_path_factory) -> tuple[RunResult, list[str]]:
+    # At steps of 1 ms the start of an Izhikevich neuron diverges; Nelder-Mead looks further and finds a fit.
+    quick = QUICK | {"fit.hold_out": ["B6/183"], "fit.models": ["lif", "izhikevich"], "fit.draws": 3}
+    kept, logger = Kept(), logging.getLogger("connectofit")
+    logger.addHandler(kept)
+    result = Pipeline.load("cell", quick).run(tmp_path_factory.mktemp("cell") / "run")
+    logger.removeHandler(kept)
+    return result, kept.messages
+
+
+@pytest.fixture(scope="module")
+def run(logged) -> RunResult:
+    return logged[0]
 
 
 def test_the_recording_is_corrected_as_the_recipe_says(run):
@@ -40,11 +62,47 @@ def test_the_recording_is_corrected_as_the_recipe_says(run):
 def test_held_out_sweeps_are_scored_beside_the_regular_train(run):
     table = pd.read_parquet(run.path("fit", "comparison.parquet"))
     held = table[table["part"] != "training"]
-    assert held["model"].tolist() == ["lif", "regular train", "lif"]
+    assert held["model"].tolist() == ["lif", "regular train", "lif", "izhikevich", "izhikevich"]
     assert held["method"].tolist()[2] == "nelder_mead"
     scores = pd.read_parquet(run.path("fit", "scores.parquet"))
     assert set(scores.loc[scores["part"] == "training", "sweep"]) == {"181", "182", "184", "185"}
     assert set(scores.loc[scores["part"] != "training", "sweep"]) == {"183"}
+
+
+def test_a_fit_that_diverges_is_named_with_its_reason_and_the_others_are_kept(run):
+    table = pd.read_parquet(run.path("fit", "comparison.parquet"))
+    lost = table[table["why"] != ""]
+    assert lost[["cell", "model", "method"]].to_numpy().tolist() == [["B6", "izhikevich", "auto"]]
+    assert "finite" in lost["why"].iloc[0]
+    assert lost["gamma"].isna().all()
+    fitted = table[(table["part"] == "training")][["model", "method"]].to_numpy().tolist()
+    assert fitted == [["lif", "lbfgs"], ["lif", "nelder_mead"], ["izhikevich", "nelder_mead"]]
+    for shown in (summary(run), run.path("report", "report.html").read_text(encoding="utf-8")):
+        assert "auto: no fit" in shown
+        assert "B6, izhikevich by auto has no fit" in shown
+
+
+def test_a_recipe_without_a_single_fit_says_why(tmp_path):
+    quick = QUICK | {"fit.models": ["izhikevich"], "fit.beside": [], "fit.hold_out": []}
+    with pytest.raises(DivergedError, match=r"None of the 1 fits came to anything.*izhikevich to B6"):
+        Pipeline.load("cell", quick).run(tmp_path / "run")
+
+
+def test_what_is_odd_about_a_recording_is_said_once_for_all_models(logged):
+    run, said = logged
+    coarse = [message for message in said if "too coarse for the shape of spikes" in message]
+    assert len(coarse) == 1
+    for fit in json.loads(run.path("fit", "parameters.json").read_text(encoding="utf-8")):
+        assert any("too coarse" in message for message in fit["findings"])
+
+
+def test_intervals_of_parameters_say_how_they_were_worked_out(run):
+    told = json.loads(run.path("fit", "parameters.json").read_text(encoding="utf-8"))
+    known = [fit["uncertainty"] for fit in told]
+    assert known[0]["how"] == "3 refits to resampled blocks"
+    assert set(known[0]["intervals"]) == set(told[0]["free"])
+    assert known[1:] == [None, None]  # of methods beside, and of a loss that is no likelihood
+    assert "3 refits to resampled blocks" in run.path("report", "report.html").read_text(encoding="utf-8")
 
 
 def test_a_fitted_cell_can_be_named_in_a_specification(run, tmp_path):

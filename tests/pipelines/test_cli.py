@@ -14,7 +14,7 @@ from connectofit.pipelines import cli, pipeline
 from connectofit.pipelines.config import Settings
 from connectofit.pipelines.pipeline import PipelineDefinition
 from connectofit.pipelines.run import RunResult
-from connectofit.pipelines.stage import Stage, StageContext
+from connectofit.pipelines.stages import Stage, StageContext
 
 
 class Numbers(Settings):

@@ -11,7 +11,7 @@ from connectofit.connectome.errors import MissingFileError, SettingError, Unknow
 from connectofit.pipelines import config, pipeline
 from connectofit.pipelines.config import DataFile, Settings
 from connectofit.pipelines.pipeline import Pipeline, PipelineDefinition
-from connectofit.pipelines.stage import Stage, StageContext
+from connectofit.pipelines.stages import Stage, StageContext
 
 
 class Inner(Settings):

@@ -51,7 +51,7 @@ print("last", [stage.status for stage in run().stages], flush=True)
 
 USERS_STAGES = """
 import time
-from connectofit.pipelines.stage import Stage
+from connectofit.pipelines.stages import Stage
 
 def first(context):
     for i in range(3):

@@ -15,7 +15,7 @@ from connectofit.connectome import read_connectome
 from connectofit.connectome.errors import SettingError
 from connectofit.pipelines.report import Picture, Section, Table, Text, render
 from connectofit.pipelines.scores import score_table
-from connectofit.pipelines.stage import StageContext, StageCost
+from connectofit.pipelines.stages import StageContext, StageCost
 from connectofit.pipelines.worm_report import write_report
 
 HOSTILE = "<script>alert('1')</script>"

@@ -17,7 +17,7 @@ from connectofit.pipelines import folders, lock
 from connectofit.pipelines.folders import DamagedError, OutputError
 from connectofit.pipelines.pipeline import Pipeline
 from connectofit.pipelines.run import run_stages
-from connectofit.pipelines.stage import Stage, StageContext
+from connectofit.pipelines.stages import Stage, StageContext
 
 
 def test_the_stages_run_in_order_and_give_the_sum_of_squares(pipeline, runs, tmp_path):
@@ -308,10 +308,18 @@ def test_a_lock_left_on_another_machine_is_not_taken(tmp_path):
         pass
 
 
-def test_inputs_must_be_earlier_stages(pipeline):
+def test_stages_are_put_in_the_order_of_what_they_read(pipeline):
     numbers, squares, total = pipeline().stages
-    with pytest.raises(SettingError, match="does not run before it"):
-        Pipeline("tiny", (squares, numbers, total))
+    assert Pipeline("tiny", (total, squares, numbers)).stages == (numbers, squares, total)
+
+
+def test_stages_that_form_no_acyclic_graph_are_refused(pipeline):
+    numbers, squares, _ = pipeline().stages
+    circle = [Stage(a, numbers.function, inputs=(b,)) for a, b in (("one", "two"), ("two", "three"), ("three", "two"))]
+    with pytest.raises(SettingError, match="cycle: two reads three reads two"):
+        Pipeline("tiny", circle)
+    with pytest.raises(SettingError, match="cycle: own reads own"):
+        Pipeline("tiny", (Stage("own", numbers.function, inputs=("own",)),))
     with pytest.raises(UnknownNameError, match="No stage named 'numbers'"):
         Pipeline("tiny", (squares,))
     with pytest.raises(SettingError, match="Two stages write one output"):

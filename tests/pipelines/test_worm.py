@@ -16,7 +16,7 @@ from connectofit.connectome.errors import SettingError, UnknownNameError
 from connectofit.data import celegans_paths
 from connectofit.pipelines import Pipeline, RunResult, load_model
 from connectofit.pipelines.arrays import flatten_params, write_arrays
-from connectofit.pipelines.stage import StageContext
+from connectofit.pipelines.stages import StageContext
 from connectofit.pipelines.worm_settings import ExportSettings
 from connectofit.pipelines.worm_stages import export_model, load_network
 

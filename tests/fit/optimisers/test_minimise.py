@@ -113,7 +113,7 @@ def test_a_start_whose_loss_is_not_finite_is_quarantined_and_counted(box, proble
 
 
 def test_a_search_without_any_finite_loss_says_so(problem):
-    with pytest.raises(DivergedError, match=r"None of the .* was finite"):
+    with pytest.raises(DivergedError, match=r"No loss that .* was finite"):
         minimise(problem(loss=lambda x, scale: jnp.nan * x[0]), method="lbfgs", starts=3)
 
 
