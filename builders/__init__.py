@@ -5,9 +5,11 @@ from connectofit.builders.cells import Cell
 from connectofit.builders.edge_tables import stream_network
 from connectofit.builders.microcircuit import potjans_diesmann_network, potjans_diesmann_state
 from connectofit.builders.random_edges import Bernoulli, FixedInDegree, FixedTotal
+from connectofit.builders.rate_network import rate_network
 from connectofit.builders.spec import ByType, Column, Delays, Distance, EdgeRule, ModelSpec, NeuronRule, examples
 from connectofit.builders.streamed import NeuronGroup, RandomEdges, Synapses, draw_network
 from connectofit.builders.streamed_blocks import Normal
+from connectofit.builders.task_network import task_network
 
 __all__ = [
     "Bernoulli",
@@ -30,5 +32,7 @@ __all__ = [
     "examples",
     "potjans_diesmann_network",
     "potjans_diesmann_state",
+    "rate_network",
     "stream_network",
+    "task_network",
 ]

@@ -37,6 +37,10 @@ class FolderError(ConnectofitError, FileExistsError):
     """An output folder cannot be used: it holds something else, or cannot be written."""
 
 
+class MissingExtraError(ConnectofitError, ImportError):
+    """A library is not installed that only some of the package needs; the message names the extra to install."""
+
+
 class DivergedError(ConnectofitError, ArithmeticError):
     """A simulation or fit reached a state that is not finite."""
 

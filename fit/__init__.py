@@ -49,6 +49,7 @@ from connectofit.fit.spikes import ActionPotentials, SpikeDetection, detect_spik
 from connectofit.fit.step_baseline import StepBaseline, baseline_scores, regular_train, step_baseline
 from connectofit.fit.stimulus_edges import find_stimulus
 from connectofit.fit.trials import Trials, read_trials
+from connectofit.fit.weight_tails import WeightTails, weight_tails
 
 __all__ = [
     "FITTABLE",
@@ -89,6 +90,7 @@ __all__ = [
     "Uncertainty",
     "VanRossumLoss",
     "VoltageError",
+    "WeightTails",
     "WeightedSum",
     "adaptation_index",
     "auroc",
@@ -141,6 +143,7 @@ __all__ = [
     "validation_part",
     "van_rossum",
     "victor_purpura",
+    "weight_tails",
     "within",
     "write_recordings",
 ]

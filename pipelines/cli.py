@@ -1,4 +1,4 @@
-"""The command line: ``connectofit run | recipes | validate | inspect | export | doctor``.
+"""The command line: ``connectofit run | sweep | clean | recipes | validate | inspect | export | doctor``.
 
 Exit codes: 0 done, 1 the run failed (an error in the program, or interrupted), 2 bad input (one message, no traceback).
 """
@@ -16,11 +16,11 @@ from tqdm import tqdm
 from connectofit.connectome import Connectome, ValidationReport, presets, read_connectome
 from connectofit.connectome.errors import ConnectofitError, DivergedError, SettingError
 from connectofit.pipelines.bundle import load_model
-from connectofit.pipelines.config import parse_assignment
+from connectofit.pipelines.cli_run import clean_command, run, sweep_command
 from connectofit.pipelines.doctor import installation
 from connectofit.pipelines.export import FORMATS, export
 from connectofit.pipelines.inspect import check_output, inspection, write_inspection
-from connectofit.pipelines.pipeline import Pipeline, recipes
+from connectofit.pipelines.pipeline import recipes
 
 
 class _Group(click.Group):
@@ -55,24 +55,9 @@ def main() -> None:
     logger.setLevel(logging.INFO)
 
 
-@main.command()
-@click.argument("recipe")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; by default runs/<name of the recipe>.")
-@click.option("--until", metavar="STAGE", help="Stop after this stage.")
-@click.option("--set", "assignments", metavar="A.B=VALUE", multiple=True, help="Override a setting; the value is TOML.")
-@click.option("--demo", is_flag=True, help="Lay the recipe's shorter demo settings over the full ones.")
-@click.option("--quiet", is_flag=True, help="No progress bars and no lines about stages.")
-def run(recipe: str, out: Path | None, until: str | None, assignments: Sequence[str], demo: bool, quiet: bool) -> None:
-    """Run RECIPE: the name of one that ships with the package (see `connectofit recipes`), or a TOML file.
-
-    A stage whose inputs, settings and code are unchanged is not run again; a run that was killed resumes.
-    """
-    if quiet:
-        logging.getLogger("connectofit").setLevel(logging.WARNING)
-    pipeline = Pipeline.load(recipe, dict(parse_assignment(text) for text in assignments), demo=demo)
-    result = pipeline.run(out, until=until, progress=not quiet)
-    if pipeline.summary is not None:
-        click.echo(pipeline.summary(result))
+main.add_command(run)
+main.add_command(clean_command)
+main.add_command(sweep_command)
 
 
 @main.command(name="recipes")

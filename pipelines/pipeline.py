@@ -18,8 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from connectofit.connectome.errors import MissingFileError, SettingError, unknown_name
 from connectofit.pipelines import cell, config, worm
@@ -41,7 +44,8 @@ class Pipeline:
     Make one with `Pipeline.load`, or from stages of your own (`connectofit.pipelines.stages`), in any order:
     ``Pipeline("mine", (first, second))``. Settings, checked sections or plain tables, that are not given take their
     defaults. `summary` turns a finished run into the text that the command line ends with; `definition` is what a
-    recipe's ``pipeline`` calls these stages, if it can.
+    recipe's ``pipeline`` calls these stages, if it can. `scores` turns a finished run into the table that a sweep
+    collects, or None where no stage has made it.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Pipeline:
     title: str = ""
     summary: Callable[[RunResult], str] | None = None
     definition: str | None = None
+    scores: Callable[[RunResult], pd.DataFrame | None] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stages", in_order(self.stages))
@@ -91,7 +96,9 @@ class Pipeline:
         # The demo's own settings are checked even when they are not used: a misspelt one should not wait for --demo.
         config.check_sections(with_demo, models, f"[demo] of {where}")
         title = meta.get("title", "")
-        return cls(meta["name"], definition.stages, sections, title, definition.summary, meta["pipeline"])
+        return cls(
+            meta["name"], definition.stages, sections, title, definition.summary, meta["pipeline"], definition.scores
+        )
 
     @classmethod
     def repeat(cls, manifest: str | Path, overrides: Mapping[str, Any] | None = None) -> Pipeline:
@@ -111,7 +118,8 @@ class Pipeline:
         models = _models(definition.stages)
         changes = config.anchor_paths(config.nest(overrides or {}), models, Path.cwd())
         sections = config.check_sections(config.merge(found["settings"], changes), models, where)
-        return cls(found["recipe"], definition.stages, sections, "", definition.summary, found["pipeline"])
+        name = found["pipeline"]
+        return cls(found["recipe"], definition.stages, sections, "", definition.summary, name, definition.scores)
 
     def run(
         self,
@@ -166,10 +174,11 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class PipelineDefinition:
-    """What a recipe's ``pipeline = "..."`` names: stages, and the text that ends a run."""
+    """What a recipe's ``pipeline = "..."`` names: stages, the text that ends a run, and what a sweep collects."""
 
     stages: tuple[Stage, ...]
     summary: Callable[[RunResult], str] | None = None
+    scores: Callable[[RunResult], pd.DataFrame | None] | None = None
 
 
 def recipes() -> dict[str, str]:
@@ -221,9 +230,16 @@ def _read(path: Path, where: str, seen: tuple[Path, ...] = ()) -> tuple[Table, l
 def _definitions() -> dict[str, PipelineDefinition]:
     """The pipelines that a recipe can name."""
     return {
-        "worm": PipelineDefinition(worm.STAGES, worm.summary),
-        "cell": PipelineDefinition(cell.STAGES, cell.summary),
+        "worm": PipelineDefinition(worm.STAGES, worm.summary, partial(_table, "evaluate", "summary.parquet")),
+        "cell": PipelineDefinition(cell.STAGES, cell.summary, partial(_table, "fit", "comparison.parquet")),
     }
+
+
+def _table(stage: str, name: str, result: RunResult) -> pd.DataFrame | None:
+    """A table that a stage wrote, if it was among those that ran."""
+    if all(done.name != stage for done in result.stages):
+        return None
+    return pd.read_parquet(result.path(stage, name))
 
 
 def _definition(meta: Table, where: str) -> PipelineDefinition:

@@ -47,6 +47,7 @@ from connectofit.sim.synapses import (
     ExponentialConductance,
     GapJunction,
     Graded,
+    Rectified,
     Synapse,
 )
 
@@ -99,6 +100,7 @@ __all__ = [
     "RateUnit",
     "Record",
     "Recording",
+    "Rectified",
     "Series",
     "Sigmoid",
     "Silence",

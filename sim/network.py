@@ -63,10 +63,11 @@ class Projection:
     """Edges of one synapse model from population `pre` to population `post`, sorted by presynaptic neuron.
 
     The edges of presynaptic neuron i are those from ``indptr[i]`` to ``indptr[i + 1]``; post_index, base_weight and
-    type_index are one number each. base_weight: the sign times the (normalised) count; for a gap junction the
-    conductance, 0 or more. delay_ms: of the whole projection, or the shortest of `edge_delay_ms`; 0 for graded synapses
-    that act at once. edge_delay_ms: of every edge, up to `longest_delay_ms`; None where all have the same. plasticity:
-    how weights depend on spikes; None for fixed ones. reverse: whether activity runs against the contacts' direction.
+    type_index are one number each. types: the names of the types; a range where every edge is a type of its own.
+    base_weight: the sign times the (normalised) count; for a gap junction the conductance, 0 or more. delay_ms: of the
+    whole projection, or the shortest of `edge_delay_ms`; 0 for graded synapses that act at once. edge_delay_ms: of
+    every edge, up to `longest_delay_ms`; None where all have the same. plasticity: how weights depend on spikes; None
+    for fixed ones. reverse: whether activity runs against the contacts' direction.
     """
 
     name: str
@@ -77,7 +78,7 @@ class Projection:
     post_index: Int[np.ndarray, " edge"]
     base_weight: Float[np.ndarray, " edge"]
     type_index: Int[np.ndarray, " edge"]
-    types: tuple[Id | tuple[Id, ...], ...]
+    types: tuple[Id | tuple[Id, ...], ...] | range
     delay_ms: float = 0.0
     reverse: bool = False
     plasticity: Plasticity | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,7 @@ class Parameter:
 
 
 def check_values(
-    values: Mapping[str, np.ndarray], described: Mapping[str, Parameter], owner: str, labels: tuple[object, ...] = ()
+    values: Mapping[str, np.ndarray], described: Mapping[str, Parameter], owner: str, labels: Sequence[object] = ()
 ) -> None:
     """Raise `UnknownNameError` for a parameter that does not exist, `SettingError` for values that are not allowed.
 
@@ -52,7 +52,7 @@ def check_values(
         if wrong.size:
             named = [
                 f"{labels[i]} = {array.reshape(-1)[i]:g}" if len(labels) == array.size else f"{array.reshape(-1)[i]:g}"
-                for i in wrong
+                for i in wrong.tolist()
             ]
             raise SettingError(
                 f"Parameter {name!r} of {owner} has to be {described[name].rule} [{described[name].unit}]; found "

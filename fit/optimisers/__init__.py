@@ -3,10 +3,11 @@
 from connectofit.fit.optimisers.adam import Adam
 from connectofit.fit.optimisers.budget import Budget
 from connectofit.fit.optimisers.cma_es import CMAES
+from connectofit.fit.optimisers.gauss_newton import GaussNewton
 from connectofit.fit.optimisers.homotopy import GrowingHorizon, Nudged, Shoot
 from connectofit.fit.optimisers.lbfgs import LBFGS
 from connectofit.fit.optimisers.minimise import OPTIMISERS, minimise
-from connectofit.fit.optimisers.objective import Box, Objective, Shooting
+from connectofit.fit.optimisers.objective import Box, Objective, Shooting, folded_squares
 from connectofit.fit.optimisers.population import Guided, PopulationThenPolish
 from connectofit.fit.optimisers.scipy_methods import LBFGSB, DifferentialEvolution, NelderMead
 from connectofit.fit.optimisers.search import Optimiser, Search
@@ -21,6 +22,7 @@ __all__ = [
     "Box",
     "Budget",
     "DifferentialEvolution",
+    "GaussNewton",
     "GrowingHorizon",
     "Guided",
     "NelderMead",
@@ -31,6 +33,7 @@ __all__ = [
     "Search",
     "Shoot",
     "Shooting",
+    "folded_squares",
     "minimise",
     "random_starts",
 ]

@@ -25,7 +25,7 @@ from connectofit.fit.optimisers.journal import Journal
 from connectofit.fit.optimisers.objective import Box, Objective, Shooting
 
 Derivatives = Literal["auto", "forward", "reverse"]
-Of = Literal["loss", "nudged", "within", "check", "guide", "shooting"]
+Of = Literal["loss", "nudged", "within", "check", "guide", "shooting", "squares"]
 FORWARD_UP_TO = 14  # variables: with 10 to 14 of a single cell forward mode was 1.1 to 2.1 times as fast as reverse
 
 
@@ -33,9 +33,10 @@ FORWARD_UP_TO = 14  # variables: with 10 to 14 of a single cell forward mode was
 class Evaluator:
     """What a search asks for losses and gradients.
 
-    derivatives: "forward", "reverse", or "auto": forward mode for up to `FORWARD_UP_TO` variables. Coordinates z are
-    those of `Box`; of="shooting" has more variables behind them. What is not finite comes back as an infinite loss
-    and a gradient of zeros, and is counted in `nonfinite`.
+    derivatives: "forward", "reverse", or "auto": forward mode for up to `FORWARD_UP_TO` variables and, where the
+    objective says so, up to so many tangents in the first batch. Coordinates z are those of `Box`; of="shooting" has
+    more variables behind them. What is not finite comes back as an infinite loss and a gradient of zeros, and is
+    counted in `nonfinite`.
     """
 
     objective: Objective
@@ -49,6 +50,7 @@ class Evaluator:
     _incumbents: list[dict[str, Any]] = field(default_factory=list)
     _seen: list[tuple[np.ndarray, np.ndarray]] | None = None
     _sizes: dict[tuple[str, bool], set[int]] = field(default_factory=dict)
+    _modes: dict[tuple[str, int], bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # On the device once, and not in every call.
@@ -69,6 +71,33 @@ class Evaluator:
     ) -> tuple[Float[np.ndarray, " row"], Float[np.ndarray, "row variable"]]:
         """The loss of every row, and its gradient by the row's variables."""
         return self._evaluated(np.asarray(v, np.float64), of, extra, True)
+
+    def squares(
+        self, z: Float[np.ndarray, "row k"], extra: float
+    ) -> tuple[Float[np.ndarray, " row"], Float[np.ndarray, "row k"], Float[np.ndarray, "row k k"]]:
+        """The loss of every row coupled with the strength `extra`, its gradient and its Gauss-Newton Hessian, all by the
+        parameters in their own units; infinite and zeros where they are not finite."""
+        z = np.asarray(z, np.float64)
+        n, k = z.shape
+        held = None if self.journal is None else self.journal.replay(z, k + k * k)
+        if held is None:
+            size = self._size("squares", True, n)
+            padded = np.concatenate([z, np.broadcast_to(z[-1:], (size - n, k))])
+            given = (self.function("squares"), self.objective.box, padded, self._data, np.float64(extra))
+            f, g, h = (np.asarray(a, np.float64)[:n] for a in _squares(*given))
+            both = np.concatenate([g, h.reshape(n, k * k)], axis=1)
+        else:
+            f, both = held.losses, held.gradients
+        cost = self.objective.simulated_s * n * self.meter.budget.passes(k, True)
+        self.meter.spend(cost, n, None if held is None else held.wall_s)
+        if held is None and self.journal is not None:
+            self.journal.write(z, f, both, self.meter.wall_s)
+        finite = np.isfinite(f) & np.isfinite(both).all(axis=1)
+        self.nonfinite += int((~finite).sum())
+        f, both = np.where(finite, f, np.inf), np.where(finite[:, None], both, 0.0)
+        if extra == 0.0:
+            self._keep_best(z, f)
+        return f, both[:, :k], both[:, k:].reshape(n, k, k)
 
     def record(self, stage: str, step: np.ndarray | int, which: np.ndarray, losses: np.ndarray) -> None:
         """Note the losses that the starts `which` have after their step `step`."""
@@ -118,7 +147,7 @@ class Evaluator:
         if not len(v):
             return np.zeros(0), np.zeros_like(v)
         size = self._size(of, gradient, len(v))
-        held = None if self.journal is None else self.journal.replay(v, gradient)
+        held = None if self.journal is None else self.journal.replay(v, v.shape[1] if gradient else 0)
         if held is None:
             losses, slopes = self._computed(v, of, extra, gradient, size)
         else:
@@ -129,7 +158,7 @@ class Evaluator:
         if of == "check":
             cost = (self.objective.simulated_s if self.objective.check_s is None else self.objective.check_s) * len(v)
         if gradient:
-            cost *= self.meter.budget.passes(v.shape[1], self._forward(v.shape[1]))
+            cost *= self.meter.budget.passes(v.shape[1], self._forward(of, v))
         self.meter.spend(cost, len(v), None if held is None else held.wall_s)
         if held is None and self.journal is not None:
             self.journal.write(v, losses, slopes if gradient else None, self.meter.wall_s)
@@ -140,8 +169,13 @@ class Evaluator:
             self._keep_best(v, losses)
         return losses, slopes
 
-    def _forward(self, size: int) -> bool:
-        return self.derivatives == "forward" or (self.derivatives == "auto" and size <= FORWARD_UP_TO)
+    def _forward(self, of: Of, v: np.ndarray) -> bool:
+        """Whether gradients are taken in forward mode; the first batch decides, so that no other is compiled later."""
+        if self.derivatives != "auto":
+            return self.derivatives == "forward"
+        most = self.objective.tangents
+        few = v.shape[1] <= FORWARD_UP_TO and (most is None or v.size <= most)
+        return self._modes.setdefault((of, v.shape[1]), few)
 
     def _keep_best(self, z: np.ndarray, losses: np.ndarray) -> None:
         if self._seen is not None:
@@ -168,7 +202,7 @@ class Evaluator:
         given = (of, self.function(of), self.objective.box, padded, data, np.float64(extra))
         if not gradient:
             return np.asarray(_losses(*given), np.float64)[: len(v)], np.zeros_like(v)
-        losses, slopes = _gradients(self._forward(v.shape[1]), *given)
+        losses, slopes = _gradients(self._forward(of, v), *given)
         return np.asarray(losses, np.float64)[: len(v)], np.asarray(slopes, np.float64)[: len(v)]
 
 
@@ -187,6 +221,11 @@ def _penalised(shooting: Shooting, x: Array, offsets: Array, data: Any, weight: 
     first = jnp.asarray(shooting.states, offsets.dtype)
     loss, gaps = shooting.loss(x, data, first + scale * offsets.reshape(first.shape))
     return loss + weight * jnp.mean((gaps / scale) ** 2)
+
+
+@partial(jax.jit, static_argnames=("function", "box"))
+def _squares(function: Callable[..., Any], box: Box, z: Array, data: Any, extra: Array) -> Any:
+    return jax.vmap(lambda row: function(box.to_physical(row), data, extra))(z)
 
 
 @partial(jax.jit, static_argnames=("of", "function", "box"))

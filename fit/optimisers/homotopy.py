@@ -17,20 +17,27 @@ from jaxtyping import Float
 
 from connectofit.connectome.errors import SettingError
 from connectofit.fit.optimisers.evaluation import Evaluator, Of
+from connectofit.fit.optimisers.gauss_newton import GaussNewton
 from connectofit.fit.optimisers.lbfgs import LBFGS
 from connectofit.fit.optimisers.search import Optimiser, Outcome
+
+SAME = 1e-3  # of a range: starts nearer to one another than that have come to the same place
 
 
 @dataclass(frozen=True)
 class Nudged(Optimiser):
     """Coupled to the recording, then let go: `stage` at each of the objective's couplings above 0, then `polish`.
 
-    keep: after each stage this share of the starts goes on, those with the lowest loss.
+    keep: after each stage this share of the starts goes on, those with the lowest loss. squares, last: what takes the
+    place of `stage` and of `polish` where the objective has `squares`; starts that have come to the same place then go
+    on as one. None: never.
     """
 
     stage: LBFGS = field(default_factory=lambda: LBFGS(steps=15, tolerance=1e-4))
     polish: LBFGS = field(default_factory=lambda: LBFGS(steps=100))
     keep: float = 1.0
+    squares: GaussNewton | None = field(default_factory=GaussNewton)
+    last: GaussNewton = field(default_factory=lambda: GaussNewton(steps=40, tolerance=1e-6))
     kind: ClassVar[str] = "nudged"
     needs: ClassVar[tuple[str, ...]] = ("nudged",)
 
@@ -38,7 +45,35 @@ class Nudged(Optimiser):
         couplings = [float(c) for c in ev.objective.couplings if c > 0]
         if not couplings or sorted(couplings, reverse=True) != couplings:
             raise SettingError(f"The couplings of an objective have to fall to 0; found {ev.objective.couplings!r}.")
+        if self.squares is not None and ev.objective.squares is not None:
+            return self._by_squares(ev, z.copy(), couplings, self.squares)
         return _staged(ev, z, "nudged", couplings, self.stage, self.polish, self.keep)
+
+    def _by_squares(self, ev: Evaluator, z: np.ndarray, couplings: list[float], stage: GaussNewton) -> Outcome:
+        ended, losses = [""] * len(z), np.full(len(z), np.inf)
+        for coupling in [*couplings, 0.0]:
+            which = np.array([k for k, end in enumerate(ended) if not end], np.int64)
+            how = stage if coupling else self.last
+            name = f"nudged {coupling:g}" if coupling else "polish"
+            out = how.descend(ev, z[which], extra=coupling, stage=name, which=which)
+            z[which] = out.z
+            lost = ~np.isfinite(out.losses)
+            for start in which[lost]:
+                ended[start] = "quarantined"
+            if ev.spent or lost.all() or not coupling:
+                losses[which] = out.losses if not coupling else np.inf
+                for row, start in enumerate(which):
+                    ended[start] = ended[start] or ("budget" if coupling else out.ended[row])
+                break
+            order = which[np.argsort(out.losses, kind="stable")][: max(1, math.ceil(self.keep * (~lost).sum()))]
+            share = 1.0 / (1.0 + np.exp(-z))
+            kept: list[int] = []
+            for start in order:
+                if all(np.abs(share[start] - share[other]).max() > SAME for other in kept):
+                    kept.append(int(start))
+            for start in which[~lost]:
+                ended[start] = "" if start in kept else "pruned"
+        return Outcome(z, losses, ended)
 
 
 @dataclass(frozen=True)

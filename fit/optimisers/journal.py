@@ -15,12 +15,12 @@ import numpy as np
 from connectofit.connectome.errors import SettingError
 from connectofit.fit.checkpoint import read_checkpoint, write_checkpoint
 
-_HEADER = 4  # rows, variables, whether gradients follow, wall time
+_HEADER = 4  # rows, variables, columns of the derivatives that follow, wall time
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """Losses and gradients of a batch (zeros where none were asked for), and the clock when they were computed."""
+    """Losses and derivatives of a batch (zeros where none were asked for), and the clock when they were computed."""
 
     losses: np.ndarray
     gradients: np.ndarray
@@ -45,8 +45,9 @@ class Journal:
             _, _, self._read = read_checkpoint(self.path, self.identity, {})
             self._parts = [self._read]
 
-    def replay(self, v: np.ndarray, gradient: bool) -> Answer | None:
-        """The answer that was written down for this question; None once all have been given.
+    def replay(self, v: np.ndarray, columns: int) -> Answer | None:
+        """The answer that was written down for this question, with so many columns of derivatives; None once all have
+        been given.
 
         Raises `SettingError` if another question was asked at this point.
         """
@@ -54,9 +55,7 @@ class Journal:
             return None
         rows, width, slopes, wall_s = self._read[self._at : self._at + _HEADER]
         n, end = v.size, self._at + _HEADER
-        same = (rows, width, bool(slopes)) == (*v.shape, gradient) and np.array_equal(
-            self._read[end : end + n], v.ravel()
-        )
+        same = (rows, width, slopes) == (*v.shape, columns) and np.array_equal(self._read[end : end + n], v.ravel())
         if not same:
             raise SettingError(
                 f"{self.path} was written by a search that took another course: the loss, its data or the optimiser "
@@ -64,14 +63,14 @@ class Journal:
             )
         losses = self._read[end + n : end + n + len(v)]
         end += n + len(v)
-        gradients = self._read[end : end + n].reshape(v.shape) if gradient else np.zeros_like(v)
-        self._at = end + (n if gradient else 0)
+        self._at = end + len(v) * columns
+        gradients = self._read[end : self._at].reshape(len(v), columns) if columns else np.zeros_like(v)
         self.calls += 1
         return Answer(losses, gradients, float(wall_s))
 
     def write(self, v: np.ndarray, losses: np.ndarray, gradients: np.ndarray | None, wall_s: float) -> None:
         """Write a question with its answer down."""
-        header = np.array([*v.shape, gradients is not None, wall_s], np.float64)
+        header = np.array([*v.shape, 0 if gradients is None else gradients.shape[1], wall_s], np.float64)
         self._parts.append(
             np.concatenate([header, v.ravel(), losses, *([] if gradients is None else [gradients.ravel()])])
         )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import jax
@@ -65,11 +66,12 @@ def minimise(
 
     method: a name of `OPTIMISERS` or an optimiser with settings of its own. starts: how many random ones
     (`random_starts` with this seed), or places in the parameters' own units, shape [start, k]. derivatives: "forward",
-    "reverse", or "auto", forward for up to 14 parameters. checkpoint_dir: where what was simulated is written down
-    every `checkpoint_interval_s` seconds; the same call on the same folder goes on where a killed one stopped, with
-    the same losses. Where the objective has a check, the start with the lowest check at its end is the best, else the
-    lowest loss that was ever found. The same seed gives the same result, unless wall time ends the search. clock: what
-    wall time is read from, in seconds (`time.process_time` where others use the machine too).
+    "reverse", or "auto", forward for up to 14 parameters and `Objective.tangents`. checkpoint_dir: where what was
+    simulated is written down every `checkpoint_interval_s` seconds; the same call on the same folder goes on where a
+    killed one stopped, with the same losses. Where the objective has a check, the start with the lowest check at its
+    end is the best, else the lowest loss that was ever found. The same seed gives the same result, unless wall time
+    ends the search. clock: what wall time is read from, in seconds (`time.process_time` where others use the machine
+    too).
 
     Raises `UnknownNameError` for a method that does not exist, `SettingError` for one that the objective does not
     have what it needs for and for starts outside the bounds, `DivergedError` if no loss was finite.
@@ -174,10 +176,12 @@ def _identity(
     """A digest of all that the course of a search depends on: what another one wrote down must not be replayed."""
     digest = hashlib.sha256()
     versions = [jax.__version__, np.__version__, scipy.__version__, str(jnp.result_type(float))]
-    functions = [getattr(f, "__qualname__", "") for f in (objective.loss, objective.nudged, objective.within)]
+    given = (objective.loss, objective.nudged, objective.within)
+    functions = [repr(f) if is_dataclass(f) else getattr(f, "__qualname__", "") for f in given]
     box = objective.box
     told = [repr(optimiser), repr(budget), int(seed), derivatives, versions, functions, list(box.names), list(box.log)]
     told += [box.low.tolist(), box.high.tolist(), objective.simulated_s, [float(c) for c in objective.couplings]]
+    told.append(objective.tangents)
     digest.update(json.dumps(told).encode())
     leaves, _ = jax.tree_util.tree_flatten_with_path((objective.data, objective.check_data, places))
     for path, leaf in leaves:

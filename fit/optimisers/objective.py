@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 from scipy.special import expit
 
@@ -133,7 +134,10 @@ class Objective:
     number; check_s: the seconds that it simulates, if not `simulated_s`. guide: a loss with a useful gradient whose
     minimum lies near that of `loss`, (parameters, data) -> number: the likelihood under recorded spikes, say, where
     `loss` counts spikes; guide_s: the seconds that it simulates, if not `simulated_s`. shooting: the loss over segments
-    of time.
+    of time. tangents: up to how many of them (rows of a batch times parameters) forward mode is the cheaper one; None
+    where reverse mode is so costly that the number of parameters alone decides. squares: where the loss is a mean of
+    squared residuals r with derivatives J, (parameters, data, strength) -> (that of `nudged`, 2 J^T r / n, 2 J^T J / n)
+    (`folded_squares`).
     """
 
     box: Box
@@ -149,3 +153,35 @@ class Objective:
     guide: Callable[[Array, Any], Array] | None = None
     guide_s: float | None = None
     shooting: Shooting | None = None
+    tangents: int | None = None
+    squares: Callable[[Array, Any, Array], tuple[Array, Array, Array]] | None = None
+
+
+def folded_squares(
+    start: Callable[[Array], Any],
+    step: Callable[[Array, Any, Any], tuple[Any, Array]],
+    x: Float[Array, " k"],
+    rows: Any,
+) -> tuple[Array, Float[Array, " k"], Float[Array, "k k"]]:
+    """Sums over time of squared residuals r^2, J^T r and J^T J, with J = dr/dx, in one loop that keeps no trace.
+
+    start: x -> the first state, of floating-point arrays only. step: (x, state, row) -> (state, residuals [m]).
+    """
+    basis = jnp.eye(x.size, dtype=x.dtype)
+
+    def first(along: Array) -> tuple[Any, Any]:
+        return jax.jvp(start, (x,), (along,))
+
+    def move(carry: Any, row: Any) -> tuple[Any, None]:
+        state, moving, total, slope, square = carry
+
+        def along(by_x: Array, by_state: Any) -> Any:
+            return jax.jvp(lambda x, state: step(x, state, row), (x, state), (by_x, by_state))
+
+        (state, r), (moving, dr) = jax.vmap(along, out_axes=((None, None), (0, 0)))(basis, moving)
+        return (state, moving, total + r @ r, slope + dr @ r, square + dr @ dr.T), None
+
+    state, moving = jax.vmap(first, out_axes=(None, 0))(basis)
+    none = jnp.zeros((), x.dtype), jnp.zeros(x.size, x.dtype), jnp.zeros((x.size, x.size), x.dtype)
+    (_, _, total, slope, square), _ = lax.scan(move, (state, moving, *none), rows)
+    return total, slope, square

@@ -11,6 +11,7 @@ from connectofit.sim.synapses.current import Alpha, DualExponential, Exponential
 from connectofit.sim.synapses.delta import Delta
 from connectofit.sim.synapses.gap_junction import GapJunction
 from connectofit.sim.synapses.graded import Graded
+from connectofit.sim.synapses.rectified import Rectified
 
 _MODELS: tuple[type[Synapse], ...] = (
     Alpha,
@@ -23,6 +24,7 @@ _MODELS: tuple[type[Synapse], ...] = (
     GapJunction,
     Graded,
     NMDA,
+    Rectified,
 )
 
 __all__ = ["SYNAPSE_MODELS", "Synapse", *(model.__name__ for model in _MODELS)]

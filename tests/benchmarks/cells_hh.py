@@ -21,7 +21,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from connectofit.fit.optimisers import LBFGS, Box, Budget, Nudged, Objective, Optimiser, minimise, random_starts
+from connectofit.fit.optimisers import (
+    LBFGS,
+    Box,
+    Budget,
+    Nudged,
+    Objective,
+    Optimiser,
+    folded_squares,
+    minimise,
+    random_starts,
+)
 from connectofit.sim import TraubMiles
 from connectofit.sim.neurons.base import Drive
 
@@ -32,7 +42,7 @@ BOX = Box(
     np.array([100.0, 40_000.0, 20_000.0, -50.0]),
     (False, False, False, False),
 )
-DT_MS, NOISE_MV, FLOOR, COUPLINGS_NS = 0.01, 1.0, 1.2, (2000.0, 500.0, 100.0, 0.0)
+DT_MS, NOISE_MV, FLOOR, COUPLINGS_NS = 0.01, 1.0, 1.2, (2000.0, 300.0, 100.0, 50.0, 20.0, 10.0, 5.0, 2.0, 0.0)
 MODEL = TraubMiles(method="exponential_euler")  # as their program integrates
 FIXED = {k: p.default for k, p in MODEL.parameters.items()}
 
@@ -82,6 +92,22 @@ def loss(x: jax.Array, data: dict[str, jax.Array]) -> jax.Array:
     return nudged(x, data, jnp.zeros((), x.dtype))
 
 
+def squares(x: jax.Array, data: dict[str, jax.Array], coupling: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`nudged`, with its gradient and its Gauss-Newton Hessian."""
+    sweeps = data["current"].shape[1]
+
+    def step(x, state, given):
+        current, before, recorded = given
+        state = _step(_values(x, sweeps), state, current, coupling, before)
+        return state, state["v_mV"] - recorded
+
+    before = jnp.concatenate([data["voltage"][:1], data["voltage"][:-1]])
+    rows = (data["current"], before, data["voltage"])
+    total, slope, square = folded_squares(lambda x: MODEL.initial(_values(x, sweeps)), step, x, rows)
+    n = data["voltage"].size
+    return total / n, 2.0 * slope / n, 2.0 * square / n
+
+
 @jax.jit
 def simulated(x: jax.Array, current: jax.Array) -> jax.Array:
     """The cell's voltage, [time, sweep]."""
@@ -100,7 +126,7 @@ def objective(duration_ms: float, seed: int) -> Objective:
     voltage = np.asarray(simulated(jnp.asarray(TRUE, jnp.float32), jnp.asarray(current)))
     noise = NOISE_MV * np.random.default_rng([seed, 2]).standard_normal(voltage.shape)
     data = {"current": jnp.asarray(current), "voltage": jnp.asarray(voltage + noise, jnp.float32)}
-    return Objective(BOX, loss, data, 5 * duration_ms / 1000.0, nudged=nudged, couplings=COUPLINGS_NS)
+    return Objective(BOX, loss, data, 5 * duration_ms / 1000.0, nudged=nudged, couplings=COUPLINGS_NS, squares=squares)
 
 
 def fit(duration_ms: float, seed: int, starts: int, method: Optimiser, wall_s: float | None) -> dict[str, object]:

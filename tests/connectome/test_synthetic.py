@@ -17,7 +17,14 @@ from scipy.integrate import dblquad
 from scipy.stats import binom, chi2, kstest
 
 from connectofit.connectome import Connectome, SettingError
-from connectofit.connectome.synthetic import brunel, cortical_sheet, erdos_renyi, lognormal, potjans_diesmann
+from connectofit.connectome.synthetic import (
+    brunel,
+    cortical_sheet,
+    distance_rule,
+    erdos_renyi,
+    lognormal,
+    potjans_diesmann,
+)
 from connectofit.connectome.synthetic.drawing import distinct_partners
 
 SMALL: dict[str, Callable[[int], Connectome]] = {
@@ -25,6 +32,7 @@ SMALL: dict[str, Callable[[int], Connectome]] = {
     "erdos_renyi": lambda seed: erdos_renyi(200, probability=0.1, seed=seed),
     "brunel": lambda seed: brunel(n_excitatory=80, n_inhibitory=20, seed=seed),
     "cortical_sheet": lambda seed: cortical_sheet(200, seed=seed),
+    "distance_rule": lambda seed: distance_rule(200, seed=seed),
     "potjans_diesmann": lambda seed: potjans_diesmann(scale=0.01, seed=seed),
 }
 
@@ -56,7 +64,7 @@ def test_neurons_have_types_and_positions_and_edges_the_sign_of_their_neuron(nam
     assert again.digest() == c.digest()
 
 
-@pytest.mark.parametrize("name", ["lognormal", "erdos_renyi", "brunel", "cortical_sheet"])
+@pytest.mark.parametrize("name", ["lognormal", "erdos_renyi", "brunel", "cortical_sheet", "distance_rule"])
 def test_there_are_no_self_loops(name: str) -> None:
     c = SMALL[name](0)
     assert not (c.pre == c.post).any()

@@ -56,7 +56,9 @@ def test_intervals_from_resampled_blocks_and_none_at_all(sweeps):
     given = {"loss": LOSS, "starts": 1, "budget": Budget(evaluations=30), "trials": 1}
     fit = fit_cell(sweeps, "lif", uncertainty="bootstrap", draws=4, **given)
     assert fit.bootstrap.draws.shape == (4, len(fit.problem.names))
-    assert fit.bootstrap.draws.std(axis=0).min() > 0
+    spread = dict(zip(fit.problem.names, fit.bootstrap.draws.std(axis=0), strict=True))
+    assert all(spread[name] > 0 for name in ("tau_m_ms", "r_m_GOhm", "v_rest_mV"))
+    assert spread.pop("delta_v_mV") == 0  # on its bound: these spikes are not drawn
     np.testing.assert_allclose(fit.bootstrap.x, fit.x, rtol=1e-6)
     none = fit_cell(sweeps, "lif", uncertainty=None, **given)
     assert (none.uncertainty, none.bootstrap) == (None, None)

@@ -160,3 +160,45 @@ def test_the_installed_command_refuses_a_misspelt_recipe():
     done = subprocess.run([*command, "run", "wrom"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "Error: No recipe named 'wrom'. Did you mean 'worm'?\n"
+
+
+def test_a_dry_run_says_what_would_run_and_does_nothing(call):
+    done = call("run", "tiny.toml", "--dry-run")
+    assert done.stdout.split() == ["numbers", "run", "no", "result", "yet", "copy", "run", "no", "result", "yet"]
+    assert not Path("runs").exists()
+    call("run", "tiny.toml")
+    done = call("run", "tiny.toml", "--set", "numbers.count=5", "--dry-run", "--explain")
+    assert "numbers      run     changed: settings\n    settings: count 3 -> 5\n" in done.stdout
+    assert "copy         unsure  depends on what numbers writes" in done.stdout
+
+
+def test_stages_are_forced_and_reasons_explained(call):
+    call("run", "tiny.toml")
+    assert call("run", "tiny.toml", "--force", "copy").stdout == "ended with copy: ['kept', 'ran']\n"
+    assert call("run", "tiny.toml", "--from", "numbers").stdout == "ended with copy: ['ran', 'ran']\n"
+    assert "    settings: count 3 -> 4" in call("run", "tiny.toml", "--set", "numbers.count=4", "--explain").stderr
+
+
+def test_a_finished_run_is_repeated_from_its_manifest_and_compared(call):
+    call("run", "tiny.toml", "--set", "numbers.count=7")
+    done = call("run", "runs/tiny/manifest.json")
+    assert done.exit_code == 0
+    assert Path("runs/tiny-again/numbers/numbers.txt").read_text() == "x" * 7
+    assert "numbers      the same files\n  copy         the same files" in done.stdout
+    other = call("run", "runs/tiny/manifest.json", "--set", "numbers.count=8", "--out", "other")
+    assert "numbers      other files (settings, versions or code differ)" in other.stdout
+    edited = Path("runs/tiny/manifest.json")
+    edited.write_text(edited.read_text().replace('"count": 7', '"count": 9'))
+    refused = call("run", "runs/tiny/manifest.json", "--out", "third")
+    assert (refused.exit_code, Path("third").exists()) == (2, False)
+    assert "has been edited" in refused.stderr
+
+
+def test_clean_says_what_it_removes(call):
+    call("run", "tiny.toml")
+    assert call("clean", "runs/tiny").stdout == "Nothing to remove.\n"
+    assert "Would remove runs/tiny/copy (" in call("clean", "runs/tiny", "--stage", "copy", "--dry-run").stdout
+    assert Path("runs/tiny/copy").exists()
+    assert "Removed runs/tiny/copy (" in call("clean", "runs/tiny", "--stage", "copy").stdout
+    assert not Path("runs/tiny/copy").exists()
+    assert call("clean", ".").exit_code == 2

@@ -144,6 +144,13 @@ def test_real_cells_become_problems_that_are_finite_at_their_start():
         assert isinstance(problem.loss, ForcedLikelihood)
         assert problem.names[-1] == "delta_v_mV"
         assert np.isfinite(float(problem.objective.loss(jnp.asarray(problem.start), problem.objective.data)))
+    # A program that was compiled for one cell serves another; one of another model or loss does not.
+    other = cell_problem(Recordings(short.sweeps[:2]), "gif").objective.loss
+    assert (other, hash(other)) == (problem.objective.loss, hash(problem.objective.loss))
+    assert other not in (
+        cell_problem(short, "glif3").objective.loss,
+        cell_problem(short, "gif", free=["tau_m_ms"]).objective.loss,
+    )
     hh = cell_problem(short, "hh")
     assert isinstance(hh.loss, VoltageError)
     assert np.asarray(hh.objective.data["counted"]).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -73,6 +75,17 @@ def test_a_gradient_counts_as_one_pass_and_one_for_each_parameter(problem):
     assert found.simulated_s == pytest.approx(2.0 * 4 * found.evaluations)
     told = minimise(problem(), method=LBFGS(steps=3), starts=2, budget=Budget(gradient_passes=2.5), seed=0)
     assert told.simulated_s == pytest.approx(2.0 * 2.5 * told.evaluations)
+
+
+def test_many_tangents_are_taken_in_reverse_mode_where_the_objective_says_so(problem):
+    def passes(rows, most):
+        how = {"method": LBFGS(steps=3), "starts": rows, "seed": 0}
+        found = minimise(replace(problem(), tangents=most), **how)
+        return found.simulated_s / found.evaluations / 2.0
+
+    assert passes(4, None) == pytest.approx(4)  # one pass, and one for each of 3 parameters
+    assert passes(4, 12) == pytest.approx(4)
+    assert passes(5, 12) == pytest.approx(5)  # what reverse mode counts as
 
 
 def test_a_budget_of_evaluations_counts_every_loss(problem):
