@@ -22,11 +22,12 @@ class CrossValidation:
     """Held-out predictions and the course of the fits.
 
     predictions: {objective: [row, ...]}, NaN in the folds that were not run. history: `FitResult.history` of all
-    folds, with a column ``fold``.
+    folds, with a column ``fold``. parameters: `Parameters.table` of every fold's fit, with a column ``fold``.
     """
 
     predictions: Mapping[str, Float[np.ndarray, "row *outcome"]]
     history: pd.DataFrame
+    parameters: pd.DataFrame
 
 
 def cross_validate(
@@ -61,7 +62,7 @@ def cross_validate(
         if name not in folds or len(folds[name]) != objective.n_rows:
             raise SettingError(f"folds needs the fold of each of the {objective.n_rows} rows of objective {name!r}.")
     predictions: dict[str, np.ndarray] = {}
-    histories = []
+    histories, parameters = [], []
     for fold in which:
         held = {name: np.asarray(folds[name]) == fold for name in objectives}
         result = fit_network(
@@ -83,4 +84,7 @@ def cross_validate(
                 rows = predictions.setdefault(name, np.full((objective.n_rows, *predicted.shape[1:]), np.nan))
                 rows[held[name]] = predicted
         histories.append(result.history.assign(fold=fold))
-    return CrossValidation(predictions, pd.concat(histories, ignore_index=True))
+        parameters.append(free.table(result.network).assign(fold=fold))
+    return CrossValidation(
+        predictions, pd.concat(histories, ignore_index=True), pd.concat(parameters, ignore_index=True)
+    )

@@ -20,11 +20,12 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from connectofit.connectome.errors import SettingError, offenders, unknown_name
 from connectofit.sim import Network
-from connectofit.sim.network import LOG_GAIN
+from connectofit.sim.network import LOG_GAIN, Population, Projection
 from connectofit.sim.parameters import Parameter
 
 Values = dict[str, dict[str, Array]]
@@ -83,8 +84,7 @@ class Parameters:
     def check(self, net: Network) -> None:
         """Raises `UnknownNameError` for owners or parameters that the network does not have, `SettingError` for a
         transform that would leave a parameter's bounds ("add" to a time constant) or change nothing ("scale" of 0)."""
-        described: dict[str, Mapping[str, Parameter]] = {p.name: p.model.parameters for p in net.populations}
-        described |= {p.name: {"log_gain": LOG_GAIN, **p.parameters} for p in net.projections}
+        described = self._described(net)
         for f in self.free:
             if f.owner not in net.params:
                 raise unknown_name("population or projection", f.owner, net.params, "the free parameters")
@@ -118,6 +118,23 @@ class Parameters:
             )
         return net.with_params(params)
 
+    def table(self, net: Network) -> pd.DataFrame:
+        """The free parameters of a network, a row each value: ``parameter`` ("owner.parameter"), ``unit``, ``type`` (of
+        neurons, or "pre to post" of edges; empty where one value is for all) and ``value``."""
+        rows = []
+        owners: dict[str, Population | Projection] = {o.name: o for o in (*net.populations, *net.projections)}
+        for f in self.free:
+            values, types = np.asarray(net.params[f.owner][f.parameter]), owners[f.owner].types
+            names = [_type_name(t) for t in types] if len(types) == len(values) else [""] * len(values)
+            unit = self._described(net)[f.owner][f.parameter].unit
+            rows += [(f.name, unit, name, float(value)) for name, value in zip(names, values, strict=True)]
+        return pd.DataFrame(rows, columns=["parameter", "unit", "type", "value"])
+
+    @staticmethod
+    def _described(net: Network) -> dict[str, Mapping[str, Parameter]]:
+        described: dict[str, Mapping[str, Parameter]] = {p.name: p.model.parameters for p in net.populations}
+        return described | {p.name: {"log_gain": LOG_GAIN, **p.parameters} for p in net.projections}
+
     def penalty(self, values: Mapping[str, Mapping[str, Any]]) -> Float[Array, ""]:
         """Minus the logarithm of the prior, without its constant."""
         terms = [
@@ -126,3 +143,7 @@ class Parameters:
             for f in self.free
         ]
         return jnp.asarray(sum(terms, start=jnp.zeros(())))
+
+
+def _type_name(name: object) -> str:
+    return " to ".join(map(str, name)) if isinstance(name, tuple) else str(name)

@@ -83,6 +83,18 @@ def score_dots(values: dict[str, np.ndarray], title: str, chance: float) -> Figu
     return figure
 
 
+def parameter_ranges(names: Sequence[str], value: np.ndarray, low: np.ndarray, high: np.ndarray, label: str) -> Figure:
+    """A row a type: a dot at the value, a line from the lowest to the highest of other fits, all of shape [type]."""
+    figure = Figure(figsize=(5.0, 1.2 + 0.24 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.hlines(range(len(names)), low, high, color=GREY, linewidth=2)
+    axes.plot(value, range(len(names)), "o", color=BLUE, markersize=4)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set(xlabel=label, ylim=(len(names) - 0.5, -0.5))
+    _plain(axes)
+    return figure
+
+
 def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#e6e9ec", linewidth=0.8)

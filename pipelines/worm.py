@@ -53,6 +53,7 @@ STAGES = (
             "predictions.parquet",
             "assays.parquet",
             "history.parquet",
+            "parameters.parquet",
             "parameters.npz",
             "readouts.json",
             "data.json",

@@ -41,7 +41,7 @@ from connectofit.pipelines.worm_fit_settings import FitSettings
 
 CONNECTED = ("connectome", "rewired", "connectome_distance", "rewired_distance")
 DISTANCE_UNIT_UM = 10.0  # makes the gain of order 1, like the readout's other parameters, so that Adam reaches it
-TABLES = ("predictions", "assays", "history")
+TABLES = ("predictions", "assays", "history", "parameters")
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,9 @@ def fit_worm(context: StageContext) -> None:
             parts += _unfitted(data)
         if table == "history":
             parts.append(final.history.assign(model="final", replicate=0, fold_seed=-1, fold=-1))
+        if table == "parameters":
+            last = settings.make_free().table(final.network)
+            parts.append(last.assign(model="final", replicate=0, fold_seed=-1, fold=-1))
         pd.concat(parts, ignore_index=True).to_parquet(context.out / f"{table}.parquet", index=False)
     write_arrays(context.out / "parameters.npz", flatten_params(final.network.params))
     readouts = {name: {k: np.asarray(v).tolist() for k, v in values.items()} for name, values in final.readouts.items()}
@@ -244,6 +247,7 @@ def _run_task(task: Task, data: Data, work: Path, progress: Callable[[int], obje
         "predictions": _prediction_table(data, folds["atlas"], result.predictions["atlas"]).assign(**label),
         "assays": _assay_table(data, folds.get("assays"), result.predictions.get("assays")).assign(**label),
         "history": result.history.assign(**label),
+        "parameters": result.parameters.assign(**label),
     }
     for name, table in tables.items():
         table.to_parquet(folder / f"{name}.parquet", index=False)

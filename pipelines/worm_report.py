@@ -27,6 +27,7 @@ METHOD = (
     "Rev. E 89:052805. Rewiring controls: degree-preserving edge swaps, Maslov & Sneppen 2002, Science 296:910."
 )
 
+_MOST_TYPES = 20  # in one picture
 _MEANING = {
     "auroc": "Does the model rank the significant responses (q < 0.05) first? Mean over folds.",
     "auroc_within": "The same within each stimulated neuron, then averaged over these.",
@@ -52,6 +53,7 @@ def write_report(context: StageContext) -> None:
         ("Simulated activity", lambda: _activity(folders["simulate"])),
         ("Course of the fit", lambda: _course(folders["fit"])),
         ("Held-out scores", lambda: _dots(folders["evaluate"], provenance)),
+        ("Fitted parameters", lambda: _parameters(folders["fit"])),
         ("Behaviour", lambda: _assays(folders["fit"])),
         ("Cost of each stage", lambda: cost_table(context)),
         ("Provenance and citations", lambda: _provenance(provenance)),
@@ -152,6 +154,42 @@ def _course(folder: Path) -> list[Text | Table | Picture]:
         caption = f"{meaning} One line is one start of one fold of the model on the real connectome ({starts} in all)."
         pictures.append(picture(figures.fit_course(real, column), alt.capitalize(), caption))
     return list(pictures)
+
+
+def _parameters(folder: Path) -> list[Text | Table | Picture]:
+    """The final fit's parameters, with their range over the fits that each left a fold of the data out."""
+    table = pd.read_parquet(folder / "parameters.parquet")
+    key = ["parameter", "unit", "type"]
+    folds = table[table["model"] == "connectome"].groupby(key, sort=False)["value"].agg(["min", "max", "count"])
+    final = table[table["model"] == "final"].set_index(key)["value"].to_frame().join(folds, how="left")
+    if final.empty:
+        return [Text("This recipe frees no parameter of the network.")]
+    blocks: list[Text | Table | Picture] = [
+        Text(
+            "Dots and values are of the fit to all data. The range is that of the fits of the cross-validation, each "
+            "without a fold of the data: how much the data determine a parameter, not a confidence interval.",
+            style="note",
+        )
+    ]
+    rows, pictures = [], []
+    for (name, unit), part in final.groupby(level=["parameter", "unit"], sort=False):
+        width = part["max"] - part["min"]
+        spread = f"{part['value'].quantile(0.1):.3g} to {part['value'].quantile(0.9):.3g}" if len(part) > 1 else "-"
+        rows.append((name, unit, len(part), f"{part['value'].median():.3g}", spread, f"{width.median():.2g}"))
+        if len(part) > 1:
+            farthest = (part["value"] - part["value"].median()).abs().nlargest(_MOST_TYPES).index
+            shown = part.loc[farthest].sort_values("value", ascending=False)
+            names = [str(index[2]) for index in shown.index]
+            values = [shown[column].to_numpy() for column in ("value", "min", "max")]
+            first, last = (f"{names[k]} {values[0][k]:.3g}" for k in (0, -1))
+            alt = f"{name} of {len(names)} types with the range over folds: highest {first}, lowest {last}."
+            which = "all types" if len(names) == len(part) else f"the {len(names)} of {len(part)} types far off most"
+            figure = figures.parameter_ranges(names, *values, f"{name} ({unit})")
+            pictures.append(picture(figure, alt, f"{name}: {which}."))
+    columns = ("parameter", "unit", "types", "median", "10 to 90 % of types", "median range over folds")
+    n_fits = int(final["count"].max()) if final["count"].notna().any() else 0
+    caption = f"Free parameters; ranges are over {n_fits} fits"
+    return [*blocks, Table(caption, columns, rows, numeric=(2, 3, 4, 5)), *pictures]
 
 
 def _scores(folder: Path, provenance: Mapping[str, Any]) -> Table:

@@ -97,3 +97,14 @@ def test_bad_settings_of_a_free_parameter_are_refused():
 
 def test_parameters_given_as_a_list_are_hashable():
     assert hash(Parameters([Free("a.b")])) == hash(Parameters((Free("a.b"),)))
+
+
+def test_the_table_has_a_row_for_each_value_with_its_unit_and_type(small):
+    free = Parameters((Free("chemical.log_gain"), Free("worm.tau_m_ms", transform="scale")))
+    table = free.table(small)
+    gains, taus = table[table["parameter"] == "chemical.log_gain"], table[table["parameter"] == "worm.tau_m_ms"]
+    assert gains["value"].tolist() == np.asarray(small.params["chemical"]["log_gain"]).tolist()
+    assert gains["type"].tolist() == [str(name) for name in small.projection("chemical").types]
+    assert set(gains["unit"]) == {"1"}
+    assert taus["value"].tolist() == np.asarray(small.params["worm"]["tau_m_ms"]).tolist()
+    assert set(taus["unit"]) == {"ms"}

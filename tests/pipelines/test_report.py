@@ -48,6 +48,19 @@ def history_frame() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def parameters_frame() -> pd.DataFrame:
+    """Two types of one parameter: 1.5 and -0.25 in the final fit, 1.0 to 2.0 and -0.5 to 0.0 over folds."""
+    rows = []
+    for model, fold, values in (
+        ("connectome", 0, (1.0, -0.5)),
+        ("connectome", 1, (2.0, 0.0)),
+        ("final", -1, (1.5, -0.25)),
+    ):
+        for name, value in zip(("AVA to AVB", HOSTILE), values, strict=True):
+            rows.append(("chemical.log_gain", "1", name, value, fold, model))
+    return pd.DataFrame(rows, columns=["parameter", "unit", "type", "value", "fold", "model"])
+
+
 @pytest.fixture(scope="module")
 def context(tmp_path_factory) -> StageContext:
     """Stage folders with small made-up content, for the report alone."""
@@ -82,6 +95,7 @@ def context(tmp_path_factory) -> StageContext:
     found = json.loads(report.to_json())
     (folders["fit"] / "data.json").write_text(json.dumps({"q_below": 0.05, "atlas": found, "assays": found}))
     history_frame().to_parquet(folders["fit"] / "history.parquet")
+    parameters_frame().to_parquet(folders["fit"] / "parameters.parquet")
     assays = pd.DataFrame(
         {
             "model": ["connectome", "connectome", "rewired"],
@@ -162,12 +176,12 @@ def test_nothing_is_loaded_from_elsewhere(report):
 def test_every_link_inside_the_report_has_its_target(report):
     ids = {attributes["id"] for _, attributes in report.tags if "id" in attributes}
     assert {attributes["href"].removeprefix("#") for attributes in report.all("a")} <= ids
-    assert len(report.all("h2")) == 8
+    assert len(report.all("h2")) == 9
 
 
 def test_every_image_is_a_png_of_the_stated_shape_with_a_text_alternative(report):
     images = report.all("img")
-    assert len(images) == 2 + 1 + 2 + 4  # adjacency, traces, losses, scores
+    assert len(images) == 2 + 1 + 2 + 4 + 1  # adjacency, traces, losses, scores, parameters
     for image in images:
         assert len(image["alt"]) > 20
         data = base64.b64decode(image["src"].partition(",")[2])
@@ -183,6 +197,13 @@ def test_the_report_tells_findings_costs_scores_and_settings(report):
     assert "0.720\n(0.700 to 0.740)" in report.text
     assert "5 folds, fold seeds 0, 3 rewirings" in report.text
     assert "backward (1 of 2), forward (1 of 2)" in report.text
+
+
+def test_the_report_tells_parameters_with_their_range_over_folds(report):
+    row = ["chemical.log_gain", "1", "2", "0.625", "-0.075 to 1.32", "0.75"]
+    assert "".join(row) in report.text.replace("\n", "")
+    assert "Free parameters; ranges are over 2 fits" in report.text
+    assert any("highest AVA to AVB 1.5, lowest" in image["alt"] for image in report.all("img"))
 
 
 def test_the_same_results_give_the_same_bytes(context):
