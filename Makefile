@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow bench lint typecheck clean
+.PHONY: demo test test-slow test-browser bench lint typecheck clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("connectofit needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
@@ -19,6 +19,9 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
+
+test-browser: $(VENV)/.installed
+	$(BIN)/python -m pytest -m browser
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks

@@ -9,9 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from connectofit.sim import NeuronModel
 from connectofit.sim.neurons import Drive
+
+# A busy machine is no failure: examples have no deadline, and are the same in every run.
+settings.register_profile("connectofit", deadline=None, derandomize=True)
+settings.load_profile("connectofit")
 
 
 @pytest.fixture(scope="session")

@@ -7,16 +7,18 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from connectofit.connectome import Connectome
 from connectofit.pipelines import Pipeline, cli
 from connectofit.pipelines.config import parse_assignment
+from connectofit.pipelines.sweep import parse_axis
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-JOBS = ("Import", "Ask the graph", "Build and simulate", "Fit", "Recordings of single cells", "Export")
+JOBS = ("Import", "Ask the graph", "Build and simulate", "Fit", "Recordings of single cells", "Export", "Pipelines of your own")
 
 
 def blocks(language: str) -> list[tuple[str, int, str]]:
@@ -45,7 +47,8 @@ def commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory) -> dict[str, object]:
-    """The names that are left after all Python blocks ran in one namespace, in an empty folder with the TOML files."""
+    """The names that are left after all Python blocks ran in one namespace, in an empty folder with the TOML files and the
+    modules: blocks of Python whose first line names a file."""
     folder = tmp_path_factory.mktemp("readme")
     for _, line, code in blocks("toml"):
         name = re.fullmatch(r"# (\S+\.toml)", code.splitlines()[0])
@@ -54,7 +57,12 @@ def session(tmp_path_factory) -> dict[str, object]:
     namespace: dict[str, object] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.syspath_prepend(folder)
         for _, line, code in blocks("python"):
+            module = re.fullmatch(r"# (\w+\.py)", code.splitlines()[0])
+            if module:
+                (folder / module[1]).write_text(code, encoding="utf-8")
+                continue
             # Blank lines in front, so that a traceback has the README's line numbers.
             exec(compile("\n" * (line - 1) + code, str(README), "exec"), namespace)
     return namespace | {"folder": folder}
@@ -120,16 +128,25 @@ def test_the_exported_files_exist_and_the_recipe_ran(session):
     assert Connectome.read(folder / "runs" / "worm" / "import" / "connectome").n_neurons == 302
 
 
+def test_the_pipeline_of_functions_ran_and_has_nothing_more_to_do(session):
+    ranks = pd.read_parquet(session["ranked"].path("ranks", "table.parquet"))
+    assert ranks["rank"].sum() == pytest.approx(1.0)
+    assert [stage.status for stage in session["ranked"].stages] == ["ran", "ran"]
+
+
 def test_every_command_of_the_readme_has_the_options_that_it_shows():
     shown = [words for words in commands() if words[0] == "connectofit"]
     assert {words[1] for words in shown} == set(cli.main.commands)
     for words in shown:
         command = cli.main.commands[words[1]]
         context = command.make_context(words[1], words[2:])  # parses, and does not run
-        if words[1] == "run":
+        if words[1] == "sweep":
+            axes = dict(parse_axis(text) for text in context.params["axes"])
+            Pipeline.load(context.params["recipe"], {name: values[0] for name, values in axes.items()})
+        if words[1] == "run" and Path(context.params["recipe"]).name != "manifest.json":
             settings = dict(parse_assignment(text) for text in context.params["assignments"])
             pipeline = Pipeline.load(context.params["recipe"], settings, demo=context.params["demo"])
-            assert context.params["until"] in {None, *(stage.name for stage in pipeline.stages)}
+            assert {context.params[name] for name in ("until", "start")} <= {None, *(s.name for s in pipeline.stages)}
 
 
 def test_every_make_target_of_the_readme_exists():
