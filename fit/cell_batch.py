@@ -108,12 +108,13 @@ def fit_cells(
     ]
     dtype = jnp.result_type(float)
     low, high = (jnp.asarray(np.stack([getattr(box, side) for box in boxes]), dtype) for side in ("low", "high"))
-    z = jnp.asarray(np.stack(places), dtype)
+    begin = jnp.asarray(np.stack(places), dtype)
     file, identity = None, ""
     if checkpoint_dir is not None:
         told = [model, repr(first.loss), list(first.names), list(boxes[0].log), seed, steps, jax.__version__]
-        file, identity = Path(checkpoint_dir) / "cells.npz", _identity(told, (z, low, high, data))
-    z, best, course, looks = _descended(first.objective.loss, boxes[0].log, steps, z, low, high, data, file, identity)
+        file, identity = Path(checkpoint_dir) / "cells.npz", _identity(told, (begin, low, high, data))
+    found = _descended(first.objective.loss, boxes[0].log, steps, begin, low, high, data, file, identity)
+    z, best, course, looks = found
     seconds = time.perf_counter() - began
     fits, lost = {}, []
     for k, (cell, problem) in enumerate(problems.items()):

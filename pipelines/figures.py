@@ -15,7 +15,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7a828a"
-_PALETTE = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+PALETTE = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 def adjacency(pre: np.ndarray, post: np.ndarray, weight: np.ndarray, n_neurons: int, title: str) -> Figure:
@@ -44,10 +44,10 @@ def traces(t_ms: np.ndarray, values: np.ndarray, names: Sequence[str], stimulus_
     axes = figure.add_subplot()
     axes.axvspan(*stimulus_ms, color="#f1e5c8", label="stimulus")
     for i, name in enumerate(names):
-        style = ("-", "--", ":")[i // len(_PALETTE) % 3]
-        axes.plot(t_ms, values[:, i], color=_PALETTE[i % len(_PALETTE)], linestyle=style, label=name)
+        style = ("-", "--", ":")[i // len(PALETTE) % 3]
+        axes.plot(t_ms, values[:, i], color=PALETTE[i % len(PALETTE)], linestyle=style, label=name)
     axes.set(xlabel="time (ms)", ylabel="deviation from rest")
-    _plain(axes)
+    plain_axes(axes)
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
     return figure
 
@@ -62,7 +62,7 @@ def fit_course(history: pd.DataFrame, column: str) -> Figure:
             known["step"], known[column], color=BLUE if column == "training" else ORANGE, alpha=0.55, linewidth=1.1
         )
     axes.set(title=f"{column} part", xlabel="step", ylabel="loss")
-    _plain(axes)
+    plain_axes(axes)
     return figure
 
 
@@ -79,7 +79,7 @@ def score_dots(values: dict[str, np.ndarray], title: str, chance: float) -> Figu
             axes.plot([runs.mean()] * 2, [y - 0.32, y + 0.32], color="black", linewidth=2)
     axes.set_yticks(range(len(values)), list(values))
     axes.set(title=title, ylim=(len(values) - 0.5, -0.5))
-    _plain(axes)
+    plain_axes(axes)
     return figure
 
 
@@ -91,11 +91,11 @@ def parameter_ranges(names: Sequence[str], value: np.ndarray, low: np.ndarray, h
     axes.plot(value, range(len(names)), "o", color=BLUE, markersize=4)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set(xlabel=label, ylim=(len(names) - 0.5, -0.5))
-    _plain(axes)
+    plain_axes(axes)
     return figure
 
 
-def _plain(axes: Axes) -> None:
+def plain_axes(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#e6e9ec", linewidth=0.8)
     axes.set_axisbelow(True)

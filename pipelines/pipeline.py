@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 
 from connectofit.connectome.errors import MissingFileError, SettingError, unknown_name
-from connectofit.pipelines import cell, config, worm
+from connectofit.pipelines import cell, config, task, worm
 from connectofit.pipelines.config import Settings, Table
 from connectofit.pipelines.plan import Planned, Selection, plan_stages
 from connectofit.pipelines.results import RunResult
@@ -231,6 +231,7 @@ def _definitions() -> dict[str, PipelineDefinition]:
     """The pipelines that a recipe can name."""
     return {
         "worm": PipelineDefinition(worm.STAGES, worm.summary, partial(_table, "evaluate", "summary.parquet")),
+        "task": PipelineDefinition(task.STAGES, task.summary, task.scores),
         "cell": PipelineDefinition(cell.STAGES, cell.summary, partial(_table, "fit", "comparison.parquet")),
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,8 +18,9 @@ from jaxtyping import Array
 
 from connectofit.connectome.errors import SettingError
 from connectofit.fit.cells.models import CellModel, Range
-from connectofit.fit.cells.simulation import fold_cell
-from connectofit.sim.neurons.base import State, Values
+from connectofit.fit.cells.simulation import cell_start, fold_cell
+from connectofit.fit.optimisers.objective import folded_squares
+from connectofit.sim.neurons.base import Drive, NeuronModel, State, Values
 
 Data = Mapping[str, Any]
 """A recording as the losses see it: ``current_pA``, ``voltage_mV``, ``spikes`` (1 where one begins), ``counted`` (1
@@ -82,6 +83,27 @@ class VoltageError(CellLoss):
         rows = running(data, "voltage_mV", "counted")
         total, _ = fold_cell(cell.neuron, p, rows, add, zero, dt_ms=dt_ms, start_mV=data.get("start_mV"))
         return total.sum() / jnp.maximum(data["counted"].sum(), 1.0)
+
+    def squares(
+        self, neuron: NeuronModel, values: Callable[[Array], Values], x: Array, data: Data, dt_ms: float
+    ) -> tuple[Array, Array, Array]:
+        """The loss, its gradient and its Gauss-Newton Hessian by `x`, for models whose state is all floating-point.
+        values: x -> all parameters."""
+        current = data["current_pA"]
+
+        def start(x: Array) -> State:
+            return cell_start(neuron, values(x), data.get("start_mV"), current.shape[1], current.dtype)
+
+        def step(x: Array, state: State, row: Mapping[str, Array]) -> tuple[State, Array]:
+            drive = Drive(row["current_pA"])
+            if "pull_nS" in row:
+                drive.add_conductance(row["pull_nS"], row["pull_nS"] * row["towards_mV"])
+            state, _ = neuron.step(values(x), state, drive, dt_ms, None)
+            return state, row["counted"] * (state[neuron.voltage] - row["voltage_mV"])
+
+        total, slope, square = folded_squares(start, step, x, running(data, "voltage_mV", "counted"))
+        n = jnp.maximum(data["counted"].sum(), 1.0)
+        return total / n, 2.0 * slope / n, 2.0 * square / n
 
 
 @dataclass(frozen=True)

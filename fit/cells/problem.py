@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,9 @@ FORCED_TANGENTS = 80
 
 COUPLINGS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.0)
 """Strengths of the coupling to anneal over, in leak conductances of the start."""
+
+FINE_COUPLINGS = (200.0, 30.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.0)
+"""The same for Gauss-Newton steps, of which each takes a few; the weak ones keep a trace with many spikes in step."""
 
 Onsets = Sequence[Int[np.ndarray, " spike"]]
 
@@ -194,17 +197,20 @@ def cell_problem(
         )
     check_data = cell_data(*_part(recordings, begins, later), cell.fixed, **settings) if later else None
     value = _Value(cell, chosen, dt_ms, cell.neuron, cell.box.names)
+    squared = isinstance(chosen, VoltageError) and cell.spikes_drawn
+    couplings = FINE_COUPLINGS if squared else COUPLINGS if chosen.couples else ()
     objective = Objective(
         box,
         value,
         data,
         float(sum((s.n_samples - 1) * dt_ms for s in train)) * 1e-3,
         nudged=(lambda x, d, strength: value(x, _coupled(d, strength))) if chosen.couples else None,
-        couplings=tuple(c * known.g_nS for c in COUPLINGS) if chosen.couples else (),
+        couplings=tuple(c * known.g_nS for c in couplings),
         within=lambda x, d, share: value(x, _first(d, share)),
         check=value if later else None,
         check_data=check_data,
         tangents=None if chosen.couples else FORCED_TANGENTS,
+        squares=value.squares if squared else None,
     )
     begin = np.concatenate([cell.start, [r.start for r in ranges.values()]])
     return CellProblem(cell, chosen, train, train_onsets, begin, objective, dt_ms, known, initial)
@@ -331,6 +337,16 @@ class _Value:
     dt_ms: float
     neuron: NeuronModel
     names: tuple[str, ...]
+
+    def squares(self, x: Array, data: Mapping[str, Any], strength: Array) -> tuple[Array, Array, Array]:
+        """With a coupling to the recording: the loss, its gradient and its Gauss-Newton Hessian."""
+
+        def values(x: Array) -> dict[str, Array]:
+            return {**data["fixed"], **_free(self.names, x)}
+
+        x = jnp.asarray(x, data["current_pA"].dtype)
+        loss = cast(VoltageError, self.loss)  # other losses have no objective.squares
+        return loss.squares(self.neuron, values, x, _coupled(data, strength), self.dt_ms)
 
     def __call__(self, x: Array, data: Mapping[str, Any]) -> Array:
         x = jnp.asarray(x, data["current_pA"].dtype)

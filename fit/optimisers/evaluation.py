@@ -75,8 +75,8 @@ class Evaluator:
     def squares(
         self, z: Float[np.ndarray, "row k"], extra: float
     ) -> tuple[Float[np.ndarray, " row"], Float[np.ndarray, "row k"], Float[np.ndarray, "row k k"]]:
-        """The loss of every row coupled with the strength `extra`, its gradient and its Gauss-Newton Hessian, all by the
-        parameters in their own units; infinite and zeros where they are not finite."""
+        """The loss of every row coupled with the strength `extra`, its gradient and its Gauss-Newton Hessian, both by
+        the parameters in their own units; infinite and zeros where they are not finite."""
         z = np.asarray(z, np.float64)
         n, k = z.shape
         held = None if self.journal is None else self.journal.replay(z, k + k * k)

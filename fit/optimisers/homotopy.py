@@ -21,16 +21,14 @@ from connectofit.fit.optimisers.gauss_newton import GaussNewton
 from connectofit.fit.optimisers.lbfgs import LBFGS
 from connectofit.fit.optimisers.search import Optimiser, Outcome
 
-SAME = 1e-3  # of a range: starts nearer to one another than that have come to the same place
-
 
 @dataclass(frozen=True)
 class Nudged(Optimiser):
     """Coupled to the recording, then let go: `stage` at each of the objective's couplings above 0, then `polish`.
 
     keep: after each stage this share of the starts goes on, those with the lowest loss. squares, last: what takes the
-    place of `stage` and of `polish` where the objective has `squares`; starts that have come to the same place then go
-    on as one. None: never.
+    place of `stage` and of `polish` where the objective has `squares`, None: nothing; starts that have come nearer to
+    one another than the share `join` of every range then go on as one.
     """
 
     stage: LBFGS = field(default_factory=lambda: LBFGS(steps=15, tolerance=1e-4))
@@ -38,6 +36,7 @@ class Nudged(Optimiser):
     keep: float = 1.0
     squares: GaussNewton | None = field(default_factory=GaussNewton)
     last: GaussNewton = field(default_factory=lambda: GaussNewton(steps=40, tolerance=1e-6))
+    join: float = 1e-3
     kind: ClassVar[str] = "nudged"
     needs: ClassVar[tuple[str, ...]] = ("nudged",)
 
@@ -61,7 +60,7 @@ class Nudged(Optimiser):
             for start in which[lost]:
                 ended[start] = "quarantined"
             if ev.spent or lost.all() or not coupling:
-                losses[which] = out.losses if not coupling else np.inf
+                losses[which] = ev.losses(z[which]) if coupling else out.losses
                 for row, start in enumerate(which):
                     ended[start] = ended[start] or ("budget" if coupling else out.ended[row])
                 break
@@ -69,7 +68,7 @@ class Nudged(Optimiser):
             share = 1.0 / (1.0 + np.exp(-z))
             kept: list[int] = []
             for start in order:
-                if all(np.abs(share[start] - share[other]).max() > SAME for other in kept):
+                if all(np.abs(share[start] - share[other]).max() > self.join for other in kept):
                     kept.append(int(start))
             for start in which[~lost]:
                 ended[start] = "" if start in kept else "pruned"

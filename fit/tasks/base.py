@@ -126,11 +126,17 @@ class Task(ABC):
             raise SettingError(f"The number of trials has to be a whole number, at least 1; found {n!r}.")
         return jax.vmap(lambda i: self.draw(jax.random.fold_in(key, i)))(jnp.arange(n))
 
-    def emit(self, key: PRNGKeyArray, rates_Hz: Float[Array, "time input"]) -> Float[Array, "time input"]:
-        """Inputs of these rates, of the task's kind."""
+    def emit(self, key: PRNGKeyArray, rates_Hz: Float[Array, "time #input"], n: int | None = None) -> Array:
+        """Inputs of these rates, of the task's kind, [time, input]. n: how many inputs share a rate that is given for
+        one."""
+        shape = rates_Hz.shape if n is None else (rates_Hz.shape[0], n)
         if self.input_kind == "spikes":
-            return jax.random.bernoulli(key, rates_Hz * (self.dt_ms / _MS_PER_S)).astype(rates_Hz.dtype)
-        rates = rates_Hz / self.full_rate_Hz
+            p = rates_Hz * (self.dt_ms / _MS_PER_S)
+            # Compared as whole numbers: half the memory traffic of uniform floats, and exact to 2**-32.
+            below = jnp.minimum(p, 1.0 - 2.0**-24) * 2.0**32
+            drawn = jax.random.bits(key, shape, jnp.uint32) < below.astype(jnp.uint32)
+            return (drawn | (p >= 1.0)).astype(rates_Hz.dtype)
+        rates = jnp.broadcast_to(rates_Hz / self.full_rate_Hz, shape)
         if self.noise:
-            rates = rates + self.noise / math.sqrt(self.dt_ms) * jax.random.normal(key, rates.shape, rates.dtype)
+            rates = rates + self.noise / math.sqrt(self.dt_ms) * jax.random.normal(key, shape, rates.dtype)
         return rates

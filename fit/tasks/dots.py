@@ -88,6 +88,11 @@ class RandomDots(GroupedTask):
     def periods(self) -> Mapping[str, tuple[int, int]]:
         return in_order(**period_steps(self, "fixation_ms", "stimulus_ms", "delay_ms", "answer_ms"))
 
+    @property
+    def active(self) -> Mapping[str, tuple[int, int]]:
+        periods = self.periods
+        return {"left": periods["stimulus"], "right": periods["stimulus"], "go": periods["answer"]}
+
     def ideal_accuracy(self, coherence: float) -> float:
         """The accuracy of the ideal observer of the inputs at a coherence; the equation at the module's head.
 

@@ -81,6 +81,11 @@ class EvidenceAccumulation(GroupedTask):
         return in_order(cues=cues, delay=steps["delay"], recall=steps["recall"])
 
     @property
+    def active(self) -> Mapping[str, tuple[int, int]]:
+        periods = self.periods
+        return {"left": periods["cues"], "right": periods["cues"], "recall": periods["recall"]}
+
+    @property
     def cue_steps(self) -> tuple[tuple[int, int], ...]:
         """First step, and step after the last, of each cue."""
         steps = period_steps(self, "cue_ms", "gap_ms")

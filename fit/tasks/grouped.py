@@ -42,6 +42,11 @@ class GroupedTask(Task):
 
     @property
     @abstractmethod
+    def active(self) -> Mapping[str, tuple[int, int]]:
+        """First step, and step after the last, between which each signal may differ from the baseline."""
+
+    @property
+    @abstractmethod
     def answer(self) -> str:
         """The period in which the answer counts."""
 
@@ -80,11 +85,21 @@ class GroupedTask(Task):
         plan_key, input_key = jax.random.split(key)
         rates, label, info = self.plan(plan_key)
         noise = jnp.full((self.n_steps, 1), self.background_Hz, rates.dtype)
-        rates = jnp.repeat(jnp.concatenate([rates, noise], 1), self.neurons_per_group, 1)
+        rates = jnp.concatenate([rates, noise], 1)
+        # Random numbers are most of the time that trials take: none for neurons that are silent.
+        sparse = self.input_kind == "spikes" and not self.baseline_Hz
+        spans = [self.active.get(name, (0, self.n_steps)) if sparse else (0, self.n_steps) for name in self.groups]
+        column = jnp.concatenate([rates[start:stop, k : k + 1] for k, (start, stop) in enumerate(spans)])
+        emitted = self.emit(input_key, column, self.neurons_per_group)
+        parts, done = [], 0
+        for start, stop in spans:
+            part = emitted[done : done + stop - start]
+            parts.append(jnp.pad(part, ((start, self.n_steps - stop), (0, 0))))
+            done += stop - start
         start, stop = self.periods[self.answer]
         step = jnp.arange(self.n_steps)
         mask = ((step >= start) & (step < stop)).astype(rates.dtype)
-        return TaskTrials(self.emit(input_key, rates), None, label, mask, info)
+        return TaskTrials(jnp.concatenate(parts, 1), None, label, mask, info)
 
 
 def in_order(**steps: int) -> dict[str, tuple[int, int]]:

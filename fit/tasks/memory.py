@@ -41,6 +41,11 @@ class MemoryTask(GroupedTask):
         return 2
 
     @property
+    def active(self) -> Mapping[str, tuple[int, int]]:
+        start, stop = self.periods["fixation"][1], self.periods["answer"][0]
+        return {name: self.periods["answer"] if name == "go" else (start, stop) for name in self.signals}
+
+    @property
     def answer(self) -> str:
         return "answer"
 

@@ -78,9 +78,11 @@ def step_loss(
     y: Float[Array, "*batch output"], labels: Int[Array, "*batch"] | None, targets: Float[Array, "*batch output"] | None
 ) -> Float[Array, "*batch"]:
     """The loss of outputs at one step."""
-    if labels is not None:
-        return -jnp.take_along_axis(jax.nn.log_softmax(y), labels[..., None], -1)[..., 0]
-    return jnp.mean((y - targets) ** 2, -1)
+    if targets is not None:
+        return jnp.mean((y - targets) ** 2, -1)
+    if labels is None:
+        raise TypeError("a step's loss needs labels or targets")
+    return -jnp.take_along_axis(jax.nn.log_softmax(y), labels[..., None], -1)[..., 0]
 
 
 def task_loss(outputs: Float[Array, "time trial output"], trials: TaskTrials) -> Float[Array, ""]:

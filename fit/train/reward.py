@@ -23,7 +23,15 @@ from jaxtyping import Array, PRNGKeyArray
 from connectofit.connectome.errors import SettingError
 from connectofit.fit.tasks import TaskTrials
 from connectofit.fit.train.losses import step_weights
-from connectofit.fit.train.online import Moment, OnlineRule, conclude, prepare_run, refuse_models, run_online, to_values
+from connectofit.fit.train.online_run import (
+    Moment,
+    OnlineRule,
+    conclude,
+    prepare_run,
+    refuse_models,
+    run_online,
+    to_values,
+)
 from connectofit.fit.train.rules import Gradient, Problem
 from connectofit.fit.train.trainable import Values
 
@@ -77,7 +85,7 @@ class RewardSTDP(OnlineRule):
         begin[""] = (zeros(n_read), zeros(n_read), jnp.zeros((), dtype), jnp.zeros(n_trials, dtype))
 
         def visit(own: Any, moment: Moment, shown: dict[str, Array], error: Array) -> Any:
-            new = {}
+            new: dict[str, Any] = {}
             for w in wires:
                 came, fired, c = own[w.name]
                 x, s = moment.x[w.name], shown[w.projection.post]
@@ -94,7 +102,7 @@ class RewardSTDP(OnlineRule):
 
         total, mean, _, own = run_online(batched, readout, trials, key, wires, begin, visit, derives=False)
         answer = jax.random.categorical(jax.random.fold_in(key, 1), mean)
-        right = (answer == trials.labels).astype(dtype)
+        right = jnp.equal(answer, jnp.asarray(trials.labels)).astype(dtype)
         advantage = (right - jnp.mean(right)) / n_trials
         surprise = jax.nn.one_hot(answer, readout.n_outputs, dtype=dtype) - jax.nn.softmax(mean)
         by_hand = advantage[:, None] * surprise

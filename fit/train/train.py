@@ -197,7 +197,7 @@ def _train_seed(
         values, optimiser, loss, score, bad = _update(
             problem, carry["values"], carry["optimiser"], now, rule, schedule, seed, done
         )
-        wrong = [name for name, is_bad in bad.items() if bool(is_bad)]
+        wrong = sorted((name for name, is_bad in bad.items() if bool(is_bad)), key=_made)
         if wrong:
             if checkpoint is not None:
                 write_checkpoint(checkpoint, identity, done, carry, history)
@@ -225,6 +225,11 @@ def _train_seed(
     net, readout = problem.trainable.apply(problem.net, problem.readout, chosen)
     best_step = int(carry["best_step"]) if schedule.validation else done
     return SeedRun(seed, net, readout, history, best_step, ENDED[int(carry["ended"])], chosen)
+
+
+def _made(name: str) -> int:
+    """When an array is made in a step: what is not finite spreads to all that come after it."""
+    return ("activity", "outputs", "loss", "gradient").index(name.split()[0])
 
 
 def _lesson(history: np.ndarray, curriculum: tuple[Lesson, ...]) -> int:

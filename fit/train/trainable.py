@@ -93,7 +93,7 @@ class Trainable:
         params: dict[str, dict[str, Any]] = {}
         for group in self.free:
             if group == "readout":
-                readout = replace(readout, **values[group])
+                readout = replace(readout, weights=values[group]["weights"], bias=values[group]["bias"])
                 continue
             for owner, name in self.places(net, group):
                 base, change = jnp.asarray(net.params[owner][name]), values[group][f"{owner}.{name}"]

@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--keep", type=float, default=1.0)
     parser.add_argument("--wall-s", type=float, default=None)
     args = parser.parse_args()
-    how: dict[str, Optimiser] = {"lbfgs": LBFGS(), "nudged": Nudged(keep=args.keep)}
+    how: dict[str, Optimiser] = {"lbfgs": LBFGS(), "nudged": Nudged(keep=args.keep, join=0.0)}
     run = partial(fit, starts=args.starts, method=how[args.method], wall_s=args.wall_s)
     for duration_ms in args.durations:
         for seed in args.seeds:

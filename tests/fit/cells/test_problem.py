@@ -80,6 +80,10 @@ def test_coupling_brings_the_model_to_the_recording_and_its_gradient_is_that_of_
             step = h * np.eye(4)[k]
             ends = [float(nudged(jnp.asarray(x + s), data, 1000.0)) for s in (step, -step)]
             assert slope[k] == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-4)
+        folded = jax.jit(objective.squares)(jnp.asarray(x), data, 1000.0)
+        assert float(folded[0]) == pytest.approx(float(nudged(jnp.asarray(x), data, 1000.0)), rel=1e-9)
+        np.testing.assert_allclose(folded[1], slope, rtol=1e-6)
+        assert np.linalg.eigvalsh(folded[2]).min() > 0
     assert objective.couplings[-1] == 0.0
     assert list(objective.couplings) == sorted(objective.couplings, reverse=True)
 

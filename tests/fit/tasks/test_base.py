@@ -27,6 +27,7 @@ SHORT = {
     "dots": RandomDots(fixation_ms=10, stimulus_ms=40, answer_ms=20, neurons_per_group=4),
     "go": GoNoGo(fixation_ms=10, stimulus_ms=20, delay_ms=30, answer_ms=20, neurons_per_group=4),
 }
+MANY = 2000
 every_task = pytest.mark.parametrize("task", SHORT.values(), ids=SHORT.keys())
 
 
@@ -39,10 +40,10 @@ def same(a: TaskTrials, b: TaskTrials) -> bool:
 
 @every_task
 def test_the_shapes_are_those_that_the_task_states(task):
-    trials = drawn(task, jax.random.key(0), 5)
-    assert trials.inputs.shape == (5, task.n_steps, task.n_inputs)
-    assert trials.mask.shape == (5, task.n_steps)
-    assert trials.labels.shape == (5,)
+    trials = drawn(task, jax.random.key(5), MANY)
+    assert trials.inputs.shape == (MANY, task.n_steps, task.n_inputs)
+    assert trials.mask.shape == (MANY, task.n_steps)
+    assert trials.labels.shape == (MANY,)
     assert trials.targets is None
     assert set(np.unique(trials.inputs)) <= {0.0, 1.0}
     assert 0 <= trials.labels.min() <= trials.labels.max() < task.n_outputs
@@ -52,13 +53,19 @@ def test_the_shapes_are_those_that_the_task_states(task):
 
 
 @every_task
-def test_a_key_draws_the_same_trials_and_more_of_them_begin_with_fewer(task):
-    few, again, many, other = (drawn(task, jax.random.key(s), n) for s, n in ((1, 3), (1, 3), (1, 7), (2, 3)))
-    assert same(few, again)
+def test_a_key_draws_the_same_trials_and_another_key_others(task):
+    one, again, other = (drawn(task, jax.random.key(s), MANY) for s in (5, 5, 6))
+    assert same(one, again)
+    assert not same(one, other)
+
+
+def test_the_first_of_more_trials_are_those_of_fewer():
+    task = SHORT["match"]
+    few, many = (drawn(task, jax.random.key(5), n) for n in (3, MANY))
     assert same(few, jax.tree.map(lambda a: a[:3], many))
-    assert not same(few, other)
 
 
+@pytest.mark.slow
 def test_trials_under_jit_are_those_without():
     task = SHORT["go"]
     assert same(drawn(task, jax.random.key(3), 4), task.trials(jax.random.key(3), 4))
@@ -66,8 +73,8 @@ def test_trials_under_jit_are_those_without():
 
 @every_task
 def test_labels_are_balanced(task):
-    labels = np.asarray(drawn(task, jax.random.key(5), 4000).labels)
-    assert stats.binomtest(int(labels.sum()), 4000, 0.5).pvalue > 1e-4
+    labels = np.asarray(drawn(task, jax.random.key(5), MANY).labels)
+    assert stats.binomtest(int(labels.sum()), MANY, 0.5).pvalue > 1e-4
 
 
 @every_task
@@ -75,13 +82,33 @@ def test_the_mask_covers_the_period_of_the_answer_alone(task):
     start, stop = task.periods[task.answer]
     expected = np.zeros(task.n_steps)
     expected[start:stop] = 1.0
-    np.testing.assert_array_equal(drawn(task, jax.random.key(1), 3).mask, np.tile(expected, (3, 1)))
+    np.testing.assert_array_equal(drawn(task, jax.random.key(5), MANY).mask, np.tile(expected, (MANY, 1)))
+
+
+@every_task
+def test_signals_are_at_the_baseline_outside_of_the_steps_that_are_said_to_be_active(task):
+    keys = jax.random.split(jax.random.key(0), 60)
+    rates = np.asarray(jax.jit(jax.vmap(lambda key: task.plan(key)[0]))(keys))
+    assert set(task.active) == set(task.signals)
+    for k, name in enumerate(task.signals):
+        start, stop = task.active[name]
+        assert rates[:, start:stop, k].max() > 0.0
+        assert not np.delete(rates[:, :, k], np.s_[start:stop], axis=1).any()
+
+
+def test_a_rate_of_one_spike_a_step_spikes_in_every_step_and_none_in_no_step():
+    task = SHORT["go"]
+    rates = jnp.array([[1000.0], [0.0], [500.0]])
+    spikes = np.stack([task.emit(jax.random.key(s), rates, 50) for s in range(8)])
+    assert spikes[:, 0].all()
+    assert not spikes[:, 1].any()
+    assert stats.binomtest(int(spikes[:, 2].sum()), 400, 0.5).pvalue > 1e-4
 
 
 def test_the_table_has_a_row_for_each_trial():
-    table = drawn(SHORT["evidence"], jax.random.key(0), 5).table()
+    table = drawn(SHORT["evidence"], jax.random.key(5), MANY).table()
     assert list(table.columns) == ["label", "last_cue", "n_left", "n_right", "side"]
-    assert len(table) == 5
+    assert len(table) == MANY
     assert table.index.name == "trial"
 
 

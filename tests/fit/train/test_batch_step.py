@@ -31,7 +31,11 @@ def _by_rollout(net: Network, readout, inputs, names, dt_ms=1.0) -> np.ndarray:
     return np.swapaxes(np.array(outputs), 0, 1)
 
 
-@pytest.mark.parametrize("model", [None, GIF(surrogate=ReLU(width_mV=1.0))], ids=["lif", "gif"])
+@pytest.mark.parametrize(
+    "model",
+    [None, pytest.param(GIF(surrogate=ReLU(width_mV=1.0)), marks=pytest.mark.slow)],
+    ids=["lif", "gif"],
+)
 def test_batch_is_rollout_of_every_trial(spiking, sides, model):
     net = spiking(model)
     inputs = sides(steps=25).trials(jax.random.key(1), 3).inputs
@@ -43,7 +47,7 @@ def test_batch_is_rollout_of_every_trial(spiking, sides, model):
 
 
 def test_activity_is_the_rate_in_hz(spiking, sides):
-    net, inputs = spiking(), sides(steps=25).trials(jax.random.key(1), 3).inputs
+    net, inputs = spiking(inhibitory=False), sides(steps=25).trials(jax.random.key(1), 3).inputs
     readout = new_readout(net, 2, jax.random.key(0))
     run = run_batch(make_batched(net, dt_ms=1.0, source="input"), readout, inputs, checkpoint=None)
     counts = sum(
@@ -56,7 +60,7 @@ def test_activity_is_the_rate_in_hz(spiking, sides):
 
 
 def test_segments_change_no_result(spiking, sides):
-    net, inputs = spiking(), sides(steps=23).trials(jax.random.key(1), 2).inputs
+    net, inputs = spiking(inhibitory=False), sides(steps=23).trials(jax.random.key(1), 2).inputs
     readout = new_readout(net, 2, jax.random.key(0))
     batched = make_batched(net, dt_ms=1.0, source="input")
     whole = run_batch(batched, readout, inputs, checkpoint=None).outputs

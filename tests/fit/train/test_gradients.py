@@ -65,6 +65,7 @@ def test_d_rtrl_is_bptt_on_rates_without_recurrence(rates, problem, sides):
     _assert_equal(_slope(DRTRL(), made, trials), _slope(BPTT(), made, trials))
 
 
+@pytest.mark.slow
 def test_e_prop_is_bptt_where_no_reset_can_matter(spiking, problem, sides):
     # The surrogate acts on a reset only as far as it lowers V, and V stays below this one.
     net = spiking(recurrent=False, inhibitory=False, v_reset_mV=0.99, v_threshold_mV=1.0, r_m_GOhm=0.1)
@@ -132,7 +133,11 @@ def test_random_feedback_leaves_the_readout_gradient(spiking, problem, sides):
     assert not np.allclose(a["input"]["input_E.log_gain"], b["input"]["input_E.log_gain"])
 
 
-@pytest.mark.parametrize("rule", [DRTRL(), EProp(), ESDRTRL()], ids=lambda rule: rule.name)
+@pytest.mark.parametrize(
+    "rule",
+    [pytest.param(DRTRL(), marks=pytest.mark.slow), pytest.param(EProp(), marks=pytest.mark.slow), ESDRTRL()],
+    ids=lambda rule: rule.name,
+)
 def test_online_memory_does_not_grow_with_the_trial(spiking, problem, sides, rule):
     made = problem(spiking(inhibitory=False))
     values = made.trainable.initial(made.net, made.readout)

@@ -32,7 +32,9 @@ def _leaves(result):
     return jax.tree.leaves((result.network.params, result.readout.weights, result.readout.bias))
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "rule", [pytest.param(rule, marks=() if rule == "es_d_rtrl" else pytest.mark.slow) for rule in RULES]
+)
 def test_every_rule_keeps_wiring_and_signs(spiking, sides, rule):
     net = spiking(n=5)
     result = train_task(net, sides(steps=15), rule=rule, schedule=replace(SHORT, learning_rate=1.0))
@@ -60,6 +62,7 @@ def test_training_learns_and_is_scored_on_unseen_trials(spiking, sides):
     assert {"side", "label", "answer", "correct", "loss"} <= set(scored.trials)
 
 
+@pytest.mark.slow
 def test_seeds_are_trained_in_one_call_and_differ(spiking, sides):
     result = train_task(spiking(inhibitory=False), sides(steps=15), seed=(3, 1), schedule=SHORT)
     assert list(result.seeds["seed"]) == [3, 1]
@@ -91,6 +94,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_killed_training_resumes_to_the_same_weights(spiking, sides, tmp_path):
     file, seen = tmp_path / "training.npz", []
 
@@ -113,6 +117,7 @@ def test_killed_training_resumes_to_the_same_weights(spiking, sides, tmp_path):
         train_task(spiking(inhibitory=False), sides(steps=15), seed=1, checkpoint=file, **settings)
 
 
+@pytest.mark.slow
 def test_curriculum_leaves_a_lesson_after_its_steps(spiking, sides):
     lessons = delay_curriculum(sides(steps=12, delay_ms=4.0), (0.0, 2.0), steps=1, accuracy=2.0)
     assert [lesson.task.n_steps for lesson in lessons] == [12, 14]
@@ -137,6 +142,7 @@ def test_nan_stops_names_the_array_and_keeps_the_last_good_checkpoint(spiking, s
         assert int(held["done"]) == 0
 
 
+@pytest.mark.slow
 def test_penalties_pull_rates_and_gains(spiking, problem, sides):
     far = Penalties(rate=1.0, rate_Hz=1e-3, voltage=1.0, voltage_range=(-0.1, 0.1), shrinkage=1.0)
     free = train_task(spiking(inhibitory=False), sides(steps=15), schedule=SHORT)
