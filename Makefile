@@ -33,7 +33,7 @@ lint: $(VENV)/.installed
 # Types are checked on what a user installs: the package as pip lays it out.
 typecheck: $(VENV)/.installed
 	rm -rf build
-	CONNECTOFIT_NO_EXTENSION=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/typecheck .
+	CONNECTOFIT_NO_EXTENSION=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --upgrade --target build/typecheck .
 	cd build/typecheck && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml connectofit
 
 clean:

@@ -122,7 +122,8 @@ class Parameters:
         """The free parameters of a network, a row each value: ``parameter`` ("owner.parameter"), ``unit``, ``type`` (of
         neurons, or "pre to post" of edges; empty where one value is for all) and ``value``."""
         rows = []
-        owners: dict[str, Population | Projection] = {o.name: o for o in (*net.populations, *net.projections)}
+        owners: dict[str, Population | Projection] = {p.name: p for p in net.populations}
+        owners |= {p.name: p for p in net.projections}
         for f in self.free:
             values, types = np.asarray(net.params[f.owner][f.parameter]), owners[f.owner].types
             names = [_type_name(t) for t in types] if len(types) == len(values) else [""] * len(values)

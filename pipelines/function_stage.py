@@ -55,9 +55,9 @@ def stage(
 
 
 def _stage_of(function: Function, *, version: int, name: str | None) -> Stage:
-    name = name or getattr(function, "__name__", "")
     if not isinstance(function, types.FunctionType):
         raise SettingError(f"A stage is made of a function written with def; found {function!r}.")
+    name = name or function.__name__
     shape = _Shape.of(function)
     fields: dict[str, Any] = {}
     for parameter, (annotation, default) in shape.settings.items():

@@ -148,7 +148,8 @@ def _modules_of(function: Callable[..., object]) -> dict[str, Path]:
         inner = [a for a in (*function.args, *function.keywords.values()) if isinstance(a, types.FunctionType)]
         if inner:
             found: dict[str, Path] = {}
-            for part in (function.func, *inner):
+            parts: list[Callable[..., object]] = [function.func, *inner]
+            for part in parts:
                 found |= _modules_of(part)
             return found
         function = function.func

@@ -35,7 +35,8 @@ def sweep_plot(table: pd.DataFrame, axes: Sequence[str]) -> bytes:
     grid = figure.subplots(rows, columns, squeeze=False)
     numeric = pd.api.types.is_numeric_dtype(done[x]) and not pd.api.types.is_bool_dtype(done[x])
     levels = sorted(done[x].unique()) if numeric else list(dict.fromkeys(done[x].astype(str)))
-    spread = numeric and len(levels) > 2 and min(levels) > 0 and max(levels) / min(levels) >= 100
+    values = done[x].to_numpy(float) if numeric else np.ones(1)
+    spread = len(levels) > 2 and values.min() > 0 and values.max() / values.min() >= 100
     for panel, score in zip(grid.flat, panels, strict=False):
         for k, (name, part) in enumerate(done.groupby(group, sort=False) if group else [(None, done)]):
             at = part[x].to_numpy(float) if numeric else np.array([levels.index(v) for v in part[x].astype(str)])

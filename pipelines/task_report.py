@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from connectofit.pipelines.figures import score_dots
 from connectofit.pipelines.report import Picture, Section, Table, Text, picture, render
 from connectofit.pipelines.report_parts import cost_table, provenance_blocks
 from connectofit.pipelines.stages import StageContext
-from connectofit.pipelines.task_stages import MODEL, load_task
+from connectofit.pipelines.task_stages import MODEL, accuracy_of, load_task
 from connectofit.pipelines.validation import validation_tables
 
 Blocks = list[Text | Table | Picture]
@@ -68,7 +69,8 @@ def write_report(context: StageContext) -> None:
 def score_table(scores: pd.DataFrame, task: GroupedTask) -> Table:
     """Accuracy of the network and its controls: mean over seeds, least and most."""
     rows = []
-    for control, part in scores.groupby("control", sort=False):
+    for control in scores["control"].unique():
+        part = scores[scores["control"] == control]
         seeds = ", ".join(f"{a:.3f}" for a in part["accuracy"])
         rows.append((LABELS[control], len(part), f"{part['accuracy'].mean():.3f}", seeds, int(part["trials"].min())))
     caption = f"Accuracy on test trials; chance is {1 / task.n_outputs:.3g}"
@@ -77,7 +79,8 @@ def score_table(scores: pd.DataFrame, task: GroupedTask) -> Table:
 
 
 def _accuracy(scores: pd.DataFrame, folder: Path, task: GroupedTask) -> Blocks:
-    known = {LABELS[c]: part["accuracy"].to_numpy() for c, part in scores.groupby("control", sort=False)}
+    controls = scores["control"].unique()
+    known = {LABELS[c]: scores.loc[scores["control"] == c, "accuracy"].to_numpy() for c in controls}
     means = ", ".join(f"{label} {values.mean():.3f}" for label, values in known.items())
     chance = 1 / task.n_outputs
     figure = score_dots(known, "accuracy on test trials", chance)
@@ -91,13 +94,13 @@ def _accuracy(scores: pd.DataFrame, folder: Path, task: GroupedTask) -> Blocks:
         best = {c: task.ideal_accuracy(c) for c in sorted(task.coherences)}
         told = [
             (
-                f"{row.coherence:g}",
-                int(row.trials),
-                f"{row.accuracy:.3f}",
-                f"{row.low:.3f} to {row.high:.3f}",
-                f"{best[min(best, key=lambda c: abs(c - row.coherence))]:.3f}",
+                f"{row['coherence']:g}",
+                row["trials"],
+                f"{row['accuracy']:.3f}",
+                f"{row['low']:.3f} to {row['high']:.3f}",
+                f"{best[min(best, key=partial(_apart, row['coherence']))]:.3f}",
             )
-            for row in table.itertuples()
+            for row in table.to_dict("records")
         ]
         figure = task_figures.psychometric(table, "coherence", best, chance)
         said = ", ".join(f"{row[0]}: {row[2]}" for row in told)
@@ -109,13 +112,13 @@ def _accuracy(scores: pd.DataFrame, folder: Path, task: GroupedTask) -> Blocks:
     return blocks
 
 
+def _apart(one: float, other: float) -> float:
+    return abs(one - other)
+
+
 def by_condition(trials: pd.DataFrame, column: str) -> pd.DataFrame:
     """Accuracy and its 95 % interval (Wilson 1927) for each value of a column."""
-    rows = []
-    for value, part in trials.groupby(column):
-        n, right, z = len(part), float(part["correct"].mean()), 1.959963984540054
-        centre, half = right + z**2 / (2 * n), z * np.sqrt(right * (1 - right) / n + z**2 / (4 * n**2))
-        rows.append((value, right, (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n), n))
+    rows = [(value, *accuracy_of(part)) for value, part in trials.groupby(column)]
     return pd.DataFrame(rows, columns=[column, "accuracy", "low", "high", "trials"])
 
 
@@ -125,8 +128,8 @@ def _learning(folder: Path, task: GroupedTask) -> Blocks:
     figure = task_figures.learning(history, labels, 1 / task.n_outputs)
     ends = pd.read_parquet(folder / "ends.parquet")
     rows = [
-        (LABELS[e.control], e.seed, e.steps, e.best_step, f"{e.validation_accuracy:.3f}", e.ended)
-        for e in ends.itertuples()
+        (LABELS[e["control"]], e["seed"], e["steps"], e["best_step"], f"{e['validation_accuracy']:.3f}", e["ended"])
+        for e in ends.to_dict("records")
     ]
     said = ", ".join(
         f"{label} {history.loc[history['control'] == c, 'validation_accuracy'].max():.3f}"
@@ -218,8 +221,8 @@ def _weights(folder: Path) -> Blocks:
         blocks.append(picture(figure, alt, f"{name.capitalize()} weights of all seeds."))
         laws = weight_tails(sizes[sizes > 0], upper_fraction=0.5).table()
         rows = [
-            (r.law, r.parameters, f"{r.delta_aic:.1f}", "-" if np.isnan(r.p) else f"{r.p:.2g}")
-            for r in laws.itertuples()
+            (r["law"], r["parameters"], f"{r['delta_aic']:.1f}", "-" if np.isnan(r["p"]) else f"{r['p']:.2g}")
+            for r in laws.to_dict("records")
         ]
         columns = ("law", "parameters", "AIC above the best", "p against the best")
         blocks.append(Table(f"The upper half of {name} weights after training", columns, rows, numeric=(2, 3)))

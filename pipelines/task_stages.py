@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from connectofit.builders import task_network
 from connectofit.connectome import Connectome, ValidationReport, read_connectome, rewire
@@ -44,7 +45,7 @@ def wiring_files(settings: WiringSettings) -> dict[str, Path]:
 def make_wiring(context: StageContext) -> None:
     """The graph whose edges and signs constrain the network, as ``connectome/``, and what reading it found."""
     s: WiringSettings = context.settings
-    report = ValidationReport((), 0, 0)
+    report = ValidationReport((), {}, {})
     if s.source == "random":
         graph = erdos_renyi(s.neurons, seed=s.seed, probability=s.density, inhibitory=s.inhibitory)
     elif s.source == "distance":
@@ -214,15 +215,19 @@ def _train_one(
     (folder / "done").touch()
 
 
+def accuracy_of(trials: pd.DataFrame) -> tuple[float, float, float, int]:
+    """Accuracy, the ends of its 95 % interval (Wilson 1927, J Am Stat Assoc 22:209), and the number of trials."""
+    right, n = int(trials["correct"].sum()), len(trials)
+    interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
+    return right / n, float(interval.low), float(interval.high), n
+
+
 def _scores(trials: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy of every training on its test trials, with the 95 % interval of Wilson (1927, JASA 22:209)."""
-    rows = []
-    for (control, seed), part in trials.groupby(["control", "seed"], sort=False):
-        n, right = len(part), float(part["correct"].mean())
-        z = 1.959963984540054
-        centre, half = right + z**2 / (2 * n), z * np.sqrt(right * (1 - right) / n + z**2 / (4 * n**2))
-        low, high = (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)
-        rows.append((control, seed, right, low, high, n, float(part["loss"].mean())))
+    """Accuracy of every training on its test trials."""
+    rows = [
+        (control, seed, *accuracy_of(part), float(part["loss"].mean()))
+        for (control, seed), part in trials.groupby(["control", "seed"], sort=False)
+    ]
     return pd.DataFrame(rows, columns=["control", "seed", "accuracy", "low", "high", "trials", "loss"])
 
 

@@ -180,11 +180,11 @@ def _parameters(folder: Path) -> list[Text | Table | Picture]:
             farthest = (part["value"] - part["value"].median()).abs().nlargest(_MOST_TYPES).index
             shown = part.loc[farthest].sort_values("value", ascending=False)
             names = [str(index[2]) for index in shown.index]
-            values = [shown[column].to_numpy() for column in ("value", "min", "max")]
-            first, last = (f"{names[k]} {values[0][k]:.3g}" for k in (0, -1))
+            value, low, high = (shown[column].to_numpy() for column in ("value", "min", "max"))
+            first, last = (f"{names[k]} {value[k]:.3g}" for k in (0, -1))
             alt = f"{name} of {len(names)} types with the range over folds: highest {first}, lowest {last}."
             which = "all types" if len(names) == len(part) else f"the {len(names)} of {len(part)} types far off most"
-            figure = figures.parameter_ranges(names, *values, f"{name} ({unit})")
+            figure = figures.parameter_ranges(names, value, low, high, f"{name} ({unit})")
             pictures.append(picture(figure, alt, f"{name}: {which}."))
     columns = ("parameter", "unit", "types", "median", "10 to 90 % of types", "median range over folds")
     n_fits = int(final["count"].max()) if final["count"].notna().any() else 0

@@ -18,7 +18,15 @@ from connectofit.pipelines.sweep import parse_axis
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-JOBS = ("Import", "Ask the graph", "Build and simulate", "Fit", "Recordings of single cells", "Export", "Pipelines of your own")
+JOBS = (
+    "Import",
+    "Ask the graph",
+    "Build and simulate",
+    "Fit",
+    "Recordings of single cells",
+    "Export",
+    "Pipelines of your own",
+)
 
 
 def blocks(language: str) -> list[tuple[str, int, str]]:
@@ -47,8 +55,8 @@ def commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory) -> dict[str, object]:
-    """The names that are left after all Python blocks ran in one namespace, in an empty folder with the TOML files and the
-    modules: blocks of Python whose first line names a file."""
+    """The names that are left after all Python blocks ran in one namespace, in an empty folder with the TOML files and
+    the modules (blocks of Python whose first line names a file)."""
     folder = tmp_path_factory.mktemp("readme")
     for _, line, code in blocks("toml"):
         name = re.fullmatch(r"# (\S+\.toml)", code.splitlines()[0])

@@ -44,6 +44,7 @@ def test_intervals_are_taken_at_the_optimum(fitted):
     assert fitted.search.best == pytest.approx(dict(zip(fitted.problem.names, fitted.x, strict=True)))
 
 
+@pytest.mark.slow
 def test_an_early_stop_is_not_undone(sweeps):
     fit = fit_cell(sweeps, "lif", validation=["4"], loss=LOSS, starts=1, budget=Budget(evaluations=4), trials=1)
     ends = fit.search.starts[list(fit.problem.names)].to_numpy()
@@ -52,6 +53,7 @@ def test_an_early_stop_is_not_undone(sweeps):
     assert fit.uncertainty.gain_nats > 1.0
 
 
+@pytest.mark.slow
 def test_intervals_from_resampled_blocks_and_none_at_all(sweeps):
     given = {"loss": LOSS, "starts": 1, "budget": Budget(evaluations=30), "trials": 1}
     fit = fit_cell(sweeps, "lif", uncertainty="bootstrap", draws=4, **given)

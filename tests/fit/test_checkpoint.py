@@ -84,6 +84,7 @@ def test_held_out_rows_are_no_part_of_a_fits_identity(task, uninterrupted, same,
     assert same(task.run(checkpoint=killed, objectives=task.relabelled(task.held)), uninterrupted)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_another_fit_is_refused(task, graded, matrices, killed):
     training = np.flatnonzero(~task.held & ~task.validating())
     others = [

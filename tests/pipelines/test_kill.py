@@ -97,10 +97,10 @@ def check(tmp_path: Path, kills: list[str]) -> str:
     return text
 
 
-def test_eight_kills_at_random_moments_lose_nothing(tmp_path):
+def test_five_kills_at_random_moments_lose_nothing(tmp_path):
     generator = random.Random(20)
-    kills = [f"event:{generator.randint(1, 120)}" for _ in range(5)]
-    kills += [f"after:{generator.uniform(0.001, 0.15):.4f}" for _ in range(3)]
+    kills = [f"event:{generator.randint(1, 120)}" for _ in range(3)]
+    kills += [f"after:{generator.uniform(0.001, 0.15):.4f}" for _ in range(2)]
     assert "killed" in check(tmp_path, kills)
 
 

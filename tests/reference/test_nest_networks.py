@@ -87,12 +87,13 @@ def p_values(runs: list[dict[str, float]], case: str) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize("case", ["coba", "cuba", "brunel_small_ai"])
+@pytest.mark.parametrize("case", ["coba", "cuba", pytest.param("brunel_small_ai", marks=pytest.mark.slow)])
 def test_a_network_lies_within_nests_spread_over_seeds(case):
     found = p_values([ours(case, seed=0)], case)
     assert min(found.values()) > LEVEL, found
 
 
+@pytest.mark.slow
 def test_more_inhibition_lies_outside_of_nests_spread():
     found = p_values([ours("brunel_small_ai", seed=0, inhibition=1.2)], "brunel_small_ai")
     assert min(found.values()) < LEVEL, found

@@ -115,6 +115,7 @@ def test_squids_axon_fires_at_68_hertz_under_10_microamperes(drive_neurons):
     assert out["spikes"][8000:, 1].sum() == 0
 
 
+@pytest.mark.slow
 def test_wang_buzsaki_neuron_fires_from_016_microamperes_on_at_any_low_rate(drive_neurons):
     out = drive_neurons(WangBuzsaki(), constant([15.5, 16.5, 100.0], 1500.0, 0.05), 0.05)
     counts = out["spikes"].sum(axis=0)

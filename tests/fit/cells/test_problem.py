@@ -65,6 +65,7 @@ def test_the_voltage_error_of_the_cell_itself_is_0_and_elsewhere_a_mean_over_the
     assert problem.named(problem.start)["g_k_nS"] == values["g_k_nS"]
 
 
+@pytest.mark.slow
 def test_coupling_brings_the_model_to_the_recording_and_its_gradient_is_that_of_finite_differences(hh):
     with jax.enable_x64(True):
         problem = _hh_problem(hh)
@@ -88,6 +89,7 @@ def test_coupling_brings_the_model_to_the_recording_and_its_gradient_is_that_of_
     assert list(objective.couplings) == sorted(objective.couplings, reverse=True)
 
 
+@pytest.mark.slow
 def test_within_counts_the_first_share_of_the_time(hh):
     recordings, _ = hh
     with jax.enable_x64(True):
@@ -109,6 +111,7 @@ def test_validation_sweeps_are_left_out_of_the_data_and_checked(hh):
         assert float(problem.objective.check(jnp.asarray(problem.start), problem.objective.check_data)) < 1e-12
 
 
+@pytest.mark.slow
 def test_sums_weigh_their_parts(hh):
     with jax.enable_x64(True):
         problem = _hh_problem(hh)

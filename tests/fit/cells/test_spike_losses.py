@@ -103,6 +103,7 @@ def test_gradients_are_not_0_and_those_of_finite_differences(loss, problem_of):
     np.testing.assert_allclose(slope, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_the_van_rossum_loss_is_the_squared_distance_of_the_times(problem_of):
     with jax.enable_x64(True):
         problem = problem_of(VanRossumLoss(7.0))
@@ -115,6 +116,7 @@ def test_the_van_rossum_loss_is_the_squared_distance_of_the_times(problem_of):
     assert found == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_silent_model_is_drawn_to_its_threshold(problem_of):
     with jax.enable_x64(True):
         problem = problem_of(VanRossumLoss())

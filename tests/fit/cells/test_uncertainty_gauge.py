@@ -128,6 +128,7 @@ def test_the_soft_directions_of_spikes_alone_are_the_gauge(spikes_alone):
     assert found.soft[0].rise_nats < 0.1
 
 
+@pytest.mark.slow
 def test_what_no_gauge_touches_stays_known_from_spikes_alone(spikes_alone):
     _, _, found = spikes_alone
     tau = found.derived(lambda p: p["c_m_pF"] / p["g_nS"], log=True)
@@ -138,6 +139,7 @@ def test_what_no_gauge_touches_stays_known_from_spikes_alone(spikes_alone):
     assert rheobase.standard_error < 30.0
 
 
+@pytest.mark.slow
 def test_refits_do_not_make_a_gauge_look_known(spikes_alone):
     problem, x, _ = spikes_alone
     found = block_bootstrap(problem, x, 2, 250.0, seed=0)
@@ -148,6 +150,7 @@ def test_refits_do_not_make_a_gauge_look_known(spikes_alone):
     assert "not identified" in found.findings[0]
 
 
+@pytest.mark.slow
 def test_the_terms_of_complementary_blocks_add_up_to_the_likelihood_of_spikes(spikes_alone):
     problem, _, found = spikes_alone
     likelihood = Likelihood(problem)

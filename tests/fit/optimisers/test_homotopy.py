@@ -81,6 +81,7 @@ def test_a_growing_horizon_finds_it_from_most_starts(oscillation):
     assert found(oscillation, GrowingHorizon(shares=(0.03, 0.1, 0.3))) >= 7
 
 
+@pytest.mark.slow
 def test_shooting_finds_it_from_most_starts(oscillation):
     assert found(oscillation, Shoot(weight=0.001, rounds=5)) >= 7
 

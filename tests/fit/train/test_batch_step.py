@@ -59,6 +59,7 @@ def test_activity_is_the_rate_in_hz(spiking, sides):
     np.testing.assert_allclose(run.activity["E"], counts / (3 * 25e-3), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_segments_change_no_result(spiking, sides):
     net, inputs = spiking(inhibitory=False), sides(steps=23).trials(jax.random.key(1), 2).inputs
     readout = new_readout(net, 2, jax.random.key(0))

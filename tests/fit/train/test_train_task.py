@@ -82,6 +82,7 @@ def test_streams_have_no_key_in_common():
     assert len(keys) == 3 * 5 * 20
 
 
+@pytest.mark.slow
 def test_groups_that_are_not_free_do_not_move(spiking, sides):
     net = spiking(inhibitory=False)
     result = train_task(net, sides(steps=15), free=("readout",), schedule=SHORT)
@@ -125,6 +126,7 @@ def test_curriculum_leaves_a_lesson_after_its_steps(spiking, sides):
     assert list(result.history["lesson"]) == [0, 1, 2, 2]
 
 
+@pytest.mark.slow
 def test_patience_ends_training(spiking, sides):
     schedule = replace(SHORT, steps=50, interval=1, learning_rate=1e-9, patience=2)
     result = train_task(spiking(inhibitory=False), sides(steps=15), schedule=schedule)
