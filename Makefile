@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	$(BIN)/connectofit run worm --demo --out runs/demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=40 --durations-min=5
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow

@@ -80,7 +80,7 @@ def with_seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seal_is_broken(manifest: Mapping[str, Any]) -> bool:
-    """Whether the manifest has no seal, or another one than what it says."""
+    """Whether the manifest has no seal, or another than that of what it says."""
     return manifest.get("seal") != with_seal(manifest)["seal"]
 
 
@@ -95,7 +95,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DamagedError(f"{path} is not valid JSON ({error}).") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise DamagedError(f"{path} has no list of files.")
-    if seal_is_broken(manifest):
+    if "seal" in manifest and seal_is_broken(manifest):  # what older versions wrote has none
         raise DamagedError(f"{path} has been edited since it was written.")
     return manifest
 

@@ -87,7 +87,7 @@ def _found(place: Path, key: str, parts: keys.KeyParts) -> tuple[dict[str, Any] 
         told = manifest.get("key_told")
         details = tuple(_difference(part, told if isinstance(told, dict) else {}, parts) for part in changed)
         return None, f"changed: {', '.join(changed)}", details
-    whole = isinstance(manifest.get("seconds"), int | float) and "peak_memory_bytes" in manifest
+    whole = isinstance(manifest.get("seconds"), int | float) and {"peak_memory_bytes", "seal"} <= manifest.keys()
     if not whole or not all(isinstance(entry, dict) for entry in entries):
         return None, "its manifest has been edited", ()
     return manifest, "nothing changed", ()

@@ -177,25 +177,19 @@ def _wiring(folder: Path) -> Blocks:
 
 def _activity(folder: Path, task_folder: Path, task: GroupedTask) -> Blocks:
     arrays = read_arrays(folder / "activity.npz")
-    inputs = read_arrays(task_folder / "example.npz")["inputs"]
     periods = json.loads((task_folder / "task.json").read_text(encoding="utf-8"))["periods"]
     blocks: Blocks = []
-    for when, caption in (("before", "Before training"), ("after", "After training")):
-        names = [n.removeprefix(f"{when}_") for n in arrays if n.startswith(f"{when}_") and not n.endswith("_label")]
-        spikes = {name: arrays[f"{when}_{name}"] for name in names}
+    for when in ("before", "after"):
+        spikes = {name.removeprefix(f"{when}_"): a for name, a in arrays.items() if name.startswith(f"{when}_")}
+        inputs = spikes.pop("inputs")
         mean = {name: float(s.mean() * 1000 / task.dt_ms) for name, s in spikes.items()}
         said = ", ".join(f"{name} {rate:.1f} Hz" for name, rate in mean.items())
         if when == "after":
-            blank = np.zeros((inputs.shape[0], 0))
-            first = {name: s[0] for name, s in spikes.items()}
-            figure = task_figures.raster(first, blank, task.dt_ms, periods)
-            blocks.append(
-                picture(figure, f"Spikes of one trial after training; mean rates {said}.", f"{caption}: one trial.")
-            )
-        figure = task_figures.rates(spikes, task.dt_ms)
-        label = arrays[f"{when}_label"]
-        caption = f"{caption}: mean rates of the populations in {len(label)} trials. Overall: {said}."
-        blocks.append(picture(figure, f"Rates over time. Overall means: {said}.", caption))
+            figure = task_figures.raster({n: s[0] for n, s in spikes.items()}, inputs[0], task.dt_ms, periods)
+            caption = "One trial after training: inputs below, then neurons; every second period is shaded."
+            blocks.append(picture(figure, f"Spikes of one trial after training; mean rates {said}.", caption))
+        caption = f"Mean rates of the populations {when} training, in {len(inputs)} trials. Overall: {said}."
+        blocks.append(picture(task_figures.rates(spikes, task.dt_ms), f"Rates over time. Overall: {said}.", caption))
     return blocks
 
 

@@ -232,13 +232,15 @@ def _scores(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _weights(before: Network, after: Network) -> pd.DataFrame:
-    """The recurrent weights, an edge a row: projection, before and after training."""
+    """The recurrent weights, an edge a row: projection, before and after training; those of synapses whose reversal
+    potential is below rest are negative."""
     parts = []
     for old, new in zip(before.projections, after.projections, strict=True):
         if old.pre == "input":
             continue
+        sign = 1.0 if float(before.params[old.name]["e_rev_mV"][0]) > 0 else -1.0
         values = [
-            np.asarray(p.weight(jnp.asarray(net.params[p.name]["log_gain"])))
+            sign * np.asarray(p.weight(jnp.asarray(net.params[p.name]["log_gain"])))
             for p, net in ((old, before), (new, after))
         ]
         parts.append(pd.DataFrame({"projection": old.name, "before": values[0], "after": values[1]}))
@@ -260,7 +262,7 @@ def _params(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
 
 
 def shown_activity(net: Network, task: GroupedTask, seed: int) -> dict[str, np.ndarray]:
-    """Spikes of a few trials, which are no test trials: {population: [trial, time, neuron]}, and their labels."""
+    """Spikes of a few trials, which are no test trials: {population: [trial, time, neuron]}, also of the inputs."""
     trials = task.trials(stream_key(seed, "validation", 0), SHOWN)
 
     def one(inputs: jax.Array) -> dict[str, jax.Array]:
@@ -269,4 +271,4 @@ def shown_activity(net: Network, task: GroupedTask, seed: int) -> dict[str, np.n
         return {name: variables["spikes"] > 0 for name, variables in out.items()}
 
     spikes = jax.jit(lambda inputs: jax.lax.map(one, inputs))(trials.inputs)
-    return {name: np.asarray(value) for name, value in spikes.items()} | {"label": np.asarray(trials.labels)}
+    return {"inputs": np.asarray(trials.inputs) > 0, **{name: np.asarray(value) for name, value in spikes.items()}}

@@ -18,6 +18,13 @@ from connectofit.sim.neurons import Drive
 settings.register_profile("connectofit", deadline=None, derandomize=True)
 settings.load_profile("connectofit")
 
+LONGEST = ("test_readme.py", "test_worm_fit.py", "test_cell.py", "test_cell_fit.py", "test_uncertainty_gauge.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest modules first: a module goes to one process, and at the end the others should not wait for it."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
 
 @pytest.fixture(scope="session")
 def drive_neurons() -> Callable[..., dict[str, np.ndarray]]:

@@ -137,7 +137,7 @@ def test_the_exported_files_exist_and_the_recipe_ran(session):
 
 
 def test_the_pipeline_of_functions_ran_and_has_nothing_more_to_do(session):
-    ranks = pd.read_parquet(session["ranked"].path("ranks", "table.parquet"))
+    ranks = pd.read_parquet(session["folder"] / session["ranked"].path("ranks", "table.parquet"))
     assert ranks["rank"].sum() == pytest.approx(1.0)
     assert [stage.status for stage in session["ranked"].stages] == ["ran", "ran"]
 

@@ -19,7 +19,7 @@ from connectofit.connectome import read_connectome
 from connectofit.connectome.errors import FolderError, MissingFileError, SchemaError, SettingError, UnknownNameError
 from connectofit.pipelines.bundle import Model, load_model, write_bundle
 from connectofit.pipelines.export import export
-from connectofit.pipelines.folders import DamagedError
+from connectofit.pipelines.folders import DamagedError, with_seal
 from connectofit.sim import Network, Step, simulate
 
 SPEC = """
@@ -164,7 +164,17 @@ def test_a_changed_byte_is_refused(bundle, name):
 def edit(bundle: Path, **changes: object) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest.update(changes)
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    (bundle / "manifest.json").write_text(json.dumps(with_seal(manifest)))
+
+
+def test_a_manifest_that_was_edited_is_refused_and_one_of_before_seals_is_read(bundle, model):
+    path = bundle / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"provenance": {"recipe": "other"}}))
+    with pytest.raises(DamagedError, match="has been edited"):
+        load_model(bundle)
+    path.write_text(json.dumps({key: value for key, value in manifest.items() if key != "seal"}))
+    assert load_model(bundle).network.ids == model.network.ids
 
 
 def test_a_bundle_of_a_newer_version_is_refused(bundle):

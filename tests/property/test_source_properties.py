@@ -82,7 +82,7 @@ def test_parts_add_up_to_their_edge_and_no_row_is_lost(items: list[tuple[Any, ..
     assert report.rows_kept["edges"] == found.n_edges
 
 
-@COMMON
+@settings(COMMON, max_examples=15)
 @given(st_np.arrays(np.int64, (4, 4), elements=st.integers(0, 5)).filter(lambda matrix: matrix.any()))
 def test_a_matrix_is_the_same_in_every_form(matrix: np.ndarray) -> None:
     names = NAMES[:4]

@@ -89,7 +89,11 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize(
+    "loss",
+    [pytest.param(loss, marks=pytest.mark.slow if name == "features" else ()) for name, loss in LOSSES.items()],
+    ids=LOSSES,
+)
 def test_gradients_are_not_0_and_those_of_finite_differences(loss, problem_of):
     with jax.enable_x64(True):
         problem = problem_of(loss)

@@ -18,9 +18,10 @@ from connectofit.sim.surrogate import ReLU
 def _by_rollout(net: Network, readout, inputs, names, dt_ms=1.0) -> np.ndarray:
     """[time, trial, output]: the readout of spikes that `rollout` gives, filtered step by step in float64."""
     record = {name: ["spikes"] for name in names}
+    run = jax.jit(lambda x: rollout(net, None, {}, dt_ms=dt_ms, forced={"input": x}, record=record)[1])
     outputs = []
     for x in inputs:
-        _, out = rollout(net, None, {}, dt_ms=dt_ms, forced={"input": x}, record=record)
+        out = run(x)
         spikes = np.concatenate([np.asarray(out[name]["spikes"], float) for name in names], 1)
         y, rows = np.zeros(readout.n_outputs), []
         k = np.exp(-dt_ms / readout.tau_ms)

@@ -32,12 +32,15 @@ def _leaves(result):
     return jax.tree.leaves((result.network.params, result.readout.weights, result.readout.bias))
 
 
-@pytest.mark.parametrize(
-    "rule", [pytest.param(rule, marks=() if rule == "es_d_rtrl" else pytest.mark.slow) for rule in RULES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", RULES)
 def test_every_rule_keeps_wiring_and_signs(spiking, sides, rule):
     net = spiking(n=5)
     result = train_task(net, sides(steps=15), rule=rule, schedule=replace(SHORT, learning_rate=1.0))
+    _assert_wiring_and_signs_hold(net, result)
+
+
+def _assert_wiring_and_signs_hold(net, result):
     moved = []
     for before, after in zip(net.projections, result.network.projections, strict=True):
         np.testing.assert_array_equal(after.indptr, before.indptr)
@@ -53,7 +56,9 @@ def test_every_rule_keeps_wiring_and_signs(spiking, sides, rule):
 
 def test_training_learns_and_is_scored_on_unseen_trials(spiking, sides):
     schedule = TrainSchedule(steps=60, batch=16, learning_rate=0.05, interval=10, validation=64, goal=0.97)
-    result = train_task(spiking(inhibitory=False), sides(steps=25), schedule=schedule)
+    net = spiking(inhibitory=False)
+    result = train_task(net, sides(steps=25), schedule=schedule)
+    _assert_wiring_and_signs_hold(net, result)
     assert result.seeds.loc[0, "ended"] == "goal"
     assert len(result.history) < 60
     scored = evaluate_task(result, n_trials=200, batch=100)
