@@ -66,6 +66,7 @@ def test_a_killed_batch_ends_as_if_it_had_not_been_killed(cells, fits, tmp_path,
         np.testing.assert_array_equal(again[cell].x, fit.x)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_cells_is_refused(cells, tmp_path):
     fit_cells(cells, "lif", checkpoint_dir=tmp_path, **SETTINGS | {"steps": 1})
     with pytest.raises(SettingError, match="checkpoint of another fit"):
