@@ -96,6 +96,7 @@ def parameter_ranges(names: Sequence[str], value: np.ndarray, low: np.ndarray, h
 
 
 def plain_axes(axes: Axes) -> None:
+    """No frame at the top and right; faint lines across."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#e6e9ec", linewidth=0.8)
     axes.set_axisbelow(True)
