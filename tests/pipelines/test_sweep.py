@@ -95,6 +95,7 @@ def test_a_sweep_runs_every_point_and_collects_its_scores(recipe):
     table = found.table
     assert len(table) == 2 * 2 * 2
     assert RUNS.count("draw") == 1  # the grid does not touch it
+    assert {path.name for path in Path("runs/tiny-sweep/shared").iterdir() if path.is_dir()} == {"draw"}
     assert RUNS.count("fit") == 4
     np.testing.assert_allclose(
         table.loc[table["model"] == "one", "loss"], 3 * table.loc[table["model"] == "one", "fit.rate"]
