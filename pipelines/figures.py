@@ -90,6 +90,7 @@ def parameter_ranges(names: Sequence[str], value: np.ndarray, low: np.ndarray, h
     axes.hlines(range(len(names)), low, high, color=GREY, linewidth=2)
     axes.plot(value, range(len(names)), "o", color=BLUE, markersize=4)
     axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.locator_params(axis="x", nbins=5)
     axes.set(xlabel=label, ylim=(len(names) - 0.5, -0.5))
     plain_axes(axes)
     return figure

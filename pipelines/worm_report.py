@@ -183,7 +183,11 @@ def _parameters(folder: Path) -> list[Text | Table | Picture]:
             value, low, high = (shown[column].to_numpy() for column in ("value", "min", "max"))
             first, last = (f"{names[k]} {value[k]:.3g}" for k in (0, -1))
             alt = f"{name} of {len(names)} types with the range over folds: highest {first}, lowest {last}."
-            which = "all types" if len(names) == len(part) else f"the {len(names)} of {len(part)} types far off most"
+            which = (
+                "all types"
+                if len(names) == len(part)
+                else f"the {len(names)} of {len(part)} types farthest from the median"
+            )
             figure = figures.parameter_ranges(names, value, low, high, f"{name} ({unit})")
             pictures.append(picture(figure, alt, f"{name}: {which}."))
     columns = ("parameter", "unit", "types", "median", "10 to 90 % of types", "median range over folds")
