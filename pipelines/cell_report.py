@@ -23,13 +23,11 @@ from connectofit.pipelines.stages import StageContext
 from connectofit.pipelines.validation import validation_tables
 
 METHOD = (
-    "Method: after Wang et al. 2024, A Differentiable Approach to Multi-scale Brain Modeling, arXiv 2406.19708 "
-    "(neurons fitted to recordings by gradients). Integrate-and-fire neurons are fitted by the likelihood of spikes "
-    "(escape rate: Pillow et al. 2005, J Neurosci 25:11003; Mensi et al. 2012, J Neurophysiol 107:1756) and voltages "
-    "under the recorded spikes, and scored running freely.",
-    "Scores: spike count; Gamma (Kistler, Gerstner & van Hemmen 1997; Jolivet et al. 2008) within 4 ms; explained "
-    "variance of trains smoothed with 10 ms (Teeter et al. 2018); first-spike latency; adaptation index; RMSE of the "
-    "voltage between spikes, under the recorded spikes where the model can be given them.",
+    "Method: integrate-and-fire neurons are fitted by the likelihood of spikes and of voltages under the recorded "
+    "spikes, others by their voltage running freely; all are scored running freely.",
+    "Scores: spike count; Gamma within 4 ms; explained variance of trains smoothed with 10 ms; first-spike latency; "
+    "adaptation index; RMSE of the voltage between spikes, under the recorded spikes where the model can be given "
+    "them.",
 )
 SHOWN_TRAINS = 8
 _COLUMNS = {
@@ -100,7 +98,10 @@ def write_report(context: StageContext) -> None:
         Section("Parameters", _parameters(fitted)),
         Section("Course of the fits", _courses(fitted)),
         Section("Cost of each stage", cost_table(context)),
-        Section("Provenance and citations", provenance_blocks(context.provenance, shipped, METHOD)),
+        Section(
+            "Provenance and citations",
+            provenance_blocks(context.provenance, shipped, METHOD, _used(context, comparison)),
+        ),
     ]
     models = comparison.loc[np.isfinite(comparison["free"]), "model"].unique()
     counts = [
@@ -108,6 +109,19 @@ def write_report(context: StageContext) -> None:
     ]
     title = f"Single cells: {' of '.join(counts)}"
     (context.out / "report.html").write_text(render(title, lead, sections), encoding="utf-8")
+
+
+def _used(context: StageContext, comparison: pd.DataFrame) -> list[tuple[str, str]]:
+    """What the report cites: models, losses, optimisers, uncertainty, scores; see `references_table`."""
+    settings = context.provenance["stages"]["fit"]["settings"]
+    fitted = comparison[np.isfinite(comparison["free"])]
+    used = [("neuron", "traub_miles" if name == "hh" else name) for name in fitted["model"].unique()]
+    if settings["loss"] != "voltage":
+        used.append(("loss", "likelihood"))
+    used += [("optimiser", name) for name in fitted["method"].unique()]
+    if settings["uncertainty"] != "none":
+        used.append(("intervals", settings["uncertainty"]))
+    return [*used, ("score", "gamma"), ("score", "explained_variance")]
 
 
 def _traces(imported: Path, fitted: Path, cell: str) -> Blocks:

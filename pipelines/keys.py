@@ -221,10 +221,11 @@ def key_parts(
         "version": str(stage.version),
         "settings": value_digest(plain, f"section {stage.name!r}"),
         "seed": value_digest(seed, f"{stage.name}.seed"),
-        "files": value_digest({name: Path(path) for name, path in files.items()}, f"the files of stage {stage.name!r}"),
         "source": value_digest(stage.function, f"the function of stage {stage.name!r}"),
     }
-    digests |= {part: value_digest(told[part]) for part in ("inputs", "earlier_stages", "libraries", "numerics")}
+    digests |= {
+        part: value_digest(told[part]) for part in ("files", "inputs", "earlier_stages", "libraries", "numerics")
+    }
     return KeyParts(digests, told)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tomli_w
 
+from connectofit.pipelines.references import references_table
 from connectofit.pipelines.report import Picture, Table, Text
 from connectofit.pipelines.stages import StageContext
 
@@ -25,10 +26,13 @@ def cost_table(context: StageContext) -> Blocks:
 
 
 def provenance_blocks(
-    provenance: Mapping[str, Any], shipped: Mapping[str, tuple[str, str]], method: Sequence[str]
+    provenance: Mapping[str, Any],
+    shipped: Mapping[str, tuple[str, str]],
+    method: Sequence[str],
+    used: Iterable[tuple[str, str]],
 ) -> Blocks:
-    """Software, data files, licences, keys and settings. shipped: SHA-256 of files of the package to (licence, what to
-    cite). method: paragraphs on the method."""
+    """Software, data files, licences, references, keys and settings. shipped: SHA-256 of files of the package to
+    (licence, what to cite). method: paragraphs on the method. used: what `references_table` takes."""
     stages = provenance["stages"]
     files, sources = [], []
     for stage, facts in stages.items():
@@ -37,11 +41,13 @@ def provenance_blocks(
             if entry["sha256"] in shipped:
                 sources.append((entry["name"], *shipped[entry["sha256"]]))
     settings = {name: facts["settings"] for name, facts in stages.items() if facts["settings"]}
+    cited = "Data that ship with the package: licence, and what to cite"
     return [
         Table("Software", ("library", "version"), list(provenance["environment"].items())),
         Table("Data files read", ("stage", "role", "file", "SHA-256"), files),
-        Table("Data that ship with the package: licence, and what to cite", ("file", "licence", "cite"), sources),
+        *([Table(cited, ("file", "licence", "cite"), sources)] if sources else []),
         *(Text(line) for line in method),
+        references_table([("method", "multi-scale method"), *used]),
         Table("Keys of the stages", ("stage", "key"), [(name, facts["key"]) for name, facts in stages.items()]),
         Text("The settings of this run:"),
         Text(tomli_w.dumps(settings), style="code"),

@@ -133,7 +133,7 @@ class _Run:
                 # A run that was killed after the output was in place has left its checkpoints.
                 shutil.rmtree(self.out / f"{folders.WORK}{stage.name}", ignore_errors=True)
                 logger.info("%s: %s (%s)", label, status, reason)
-            facts[stage.name] = _stage_facts(decision.key, settings, self.files[stage.name])
+            facts[stage.name] = _stage_facts(decision.key, settings, self.files[stage.name], parts.told["files"])
             results[stage.name] = StageResult(
                 stage.name,
                 status,
@@ -180,9 +180,11 @@ def _run_facts(
     return {"costs": costs, "provenance": {"recipe": recipe, "environment": environment, "stages": dict(facts)}}
 
 
-def _stage_facts(key: str, settings: Settings | None, files: Mapping[str, Path]) -> dict[str, Any]:
+def _stage_facts(
+    key: str, settings: Settings | None, files: Mapping[str, Path], digests: Mapping[str, str]
+) -> dict[str, Any]:
     """A stage's key, settings and data files, without the paths of this machine."""
-    described = {name: {"name": path.name, "sha256": keys.file_digest(path)} for name, path in files.items()}
+    described = {name: {"name": path.name, "sha256": digests[name]} for name, path in files.items()}
     plain = settings.model_dump(mode="python", exclude_none=True) if settings is not None else {}
     return {"key": key, "settings": _without_folders(plain), "files": described}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from connectofit.fit.tasks import GroupedTask, RandomDots
 from connectofit.pipelines import task_figures
 from connectofit.pipelines.arrays import read_arrays
 from connectofit.pipelines.figures import score_dots
+from connectofit.pipelines.references import REFERENCES
 from connectofit.pipelines.report import Picture, Section, Table, Text, picture, render
 from connectofit.pipelines.report_parts import cost_table, provenance_blocks
 from connectofit.pipelines.stages import StageContext
@@ -32,9 +33,8 @@ LABELS = {
     "readout": "only the readout trained",
 }
 METHOD = (
-    "Method: networks constrained by a connectome and trained by gradients through surrogate derivatives, after "
-    "Wang et al. 2024, A Differentiable Approach to Multi-scale Brain Modeling, arXiv 2406.19708. Online rules: e-prop "
-    "(Bellec et al. 2020, Nat Commun 11:3625), D-RTRL and ES-D-RTRL (Wang et al., BrainScale)."
+    "Method: networks whose edges and signs are those of a connectome, trained by gradients through surrogate "
+    "derivatives or by online rules; scored on test trials beside controls."
 )
 
 
@@ -59,11 +59,25 @@ def write_report(context: StageContext) -> None:
         ("Activity", lambda: _activity(folders["train"], folders["task"], task)),
         ("Weights", lambda: _weights(folders["train"])),
         ("Cost of each stage", lambda: cost_table(context)),
-        ("Provenance and citations", lambda: provenance_blocks(provenance, {}, [METHOD])),
+        ("Provenance and citations", lambda: provenance_blocks(provenance, {}, [METHOD], _used(provenance, task))),
     ]
     sections = [Section(title, blocks()) for title, blocks in parts]
     title = f"Networks trained on a task: {type(task).__name__}"
     (context.out / "report.html").write_text(render(title, lead, sections), encoding="utf-8")
+
+
+def _used(provenance: Mapping[str, Any], task: GroupedTask) -> list[tuple[str, str]]:
+    """What the report cites: task, neurons, rule, optimiser, wiring, controls; see `references_table`."""
+    stages = provenance["stages"]
+    wiring, train = stages["wiring"]["settings"], stages["train"]["settings"]
+    kind = stages["task"]["settings"]["kind"]
+    used = [("task", kind)] if kind in REFERENCES else []
+    used += [("neurons", "gif"), ("learning rule", train["rule"]), ("optimiser", "adam")]
+    if wiring["source"] == "distance":
+        used.append(("wiring", "distance"))
+    if "rewired" in train["controls"]:
+        used.append(("control", "rewired"))
+    return [*used, ("statistics", "weight tails")]
 
 
 def score_table(scores: pd.DataFrame, task: GroupedTask) -> Table:

@@ -15,6 +15,7 @@ from connectofit.connectome import KINDS, Connectome, ValidationReport
 from connectofit.data import celegans_paths, citations, licence
 from connectofit.pipelines import figures
 from connectofit.pipelines.keys import file_digest
+from connectofit.pipelines.references import REFERENCES
 from connectofit.pipelines.report import Picture, Section, Table, Text, picture, render
 from connectofit.pipelines.report_parts import cost_table, provenance_blocks
 from connectofit.pipelines.scores import MODELS, SCORES, fit_facts, margins, score_table
@@ -22,9 +23,8 @@ from connectofit.pipelines.stages import StageContext
 from connectofit.pipelines.validation import validation_tables
 
 METHOD = (
-    "Method: after Wang et al. 2024, A Differentiable Approach to Multi-scale Brain Modeling, arXiv 2406.19708 "
-    "(connectome-constrained networks, fitted by gradients). Graded neurons: Kunert, Shlizerman & Kutz 2014, Phys. "
-    "Rev. E 89:052805. Rewiring controls: degree-preserving edge swaps, Maslov & Sneppen 2002, Science 296:910."
+    "Method: networks constrained by a connectome and fitted by gradients, held out by groups of neurons, beside the "
+    "same fit without a connectome and on rewired ones."
 )
 
 _MOST_TYPES = 20  # in one picture
@@ -56,7 +56,7 @@ def write_report(context: StageContext) -> None:
         ("Fitted parameters", lambda: _parameters(folders["fit"])),
         ("Behaviour", lambda: _assays(folders["fit"])),
         ("Cost of each stage", lambda: cost_table(context)),
-        ("Provenance and citations", lambda: _provenance(provenance)),
+        ("Provenance and citations", lambda: _provenance(folders["build"], provenance)),
     ]
     sections = []
     with context.bar(len(parts), "report", unit="section") as bar:
@@ -239,8 +239,13 @@ def _assays(folder: Path) -> list[Text | Table | Picture]:
     return [table]
 
 
-def _provenance(provenance: Mapping[str, Any]) -> list[Text | Table | Picture]:
+def _provenance(built: Path, provenance: Mapping[str, Any]) -> list[Text | Table | Picture]:
     shipped = {
         file_digest(path): (licence(name), "; ".join(citations(name))) for name, path in celegans_paths().items()
     }
-    return provenance_blocks(provenance, shipped, [METHOD])
+    network = json.loads((built / "network.json").read_text(encoding="utf-8"))
+    used = [("neurons", p["model"]) for p in network["populations"] if p["model"] in REFERENCES]
+    used.append(("optimiser", "adam"))
+    if provenance["stages"]["fit"]["settings"]["rewirings"]:
+        used.append(("control", "rewired"))
+    return provenance_blocks(provenance, shipped, [METHOD], used)

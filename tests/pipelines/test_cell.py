@@ -119,6 +119,9 @@ def test_the_summary_and_the_report_have_the_table(run):
     said = summary(run)
     assert "held-out sweeps" in said
     html = run.path("report", "report.html").read_text(encoding="utf-8")
+    for cited in ("Izhikevich 2003", "Nelder", "Pillow", "Kistler"):
+        assert cited in html, cited
+    assert "Storn" not in html  # differential evolution was not asked for
     assert html.count("data:image/png") >= 6  # five sweeps, a course
     assert "regular train" in html
     assert "BSD" in html

@@ -199,6 +199,12 @@ def test_the_report_tells_findings_costs_scores_and_settings(report):
     assert "backward (1 of 2), forward (1 of 2)" in report.text
 
 
+def test_the_report_cites_the_models_and_methods_that_the_run_used(report):
+    for cited in ("Kunert, Shlizerman", "Kingma", "Maslov", "Wang et al. 2024"):
+        assert cited in report.text
+    assert "Brette" not in report.text
+
+
 def test_the_report_tells_parameters_with_their_range_over_folds(report):
     row = ["chemical.log_gain", "1", "2", "0.625", "-0.075 to 1.32", "0.75"]
     assert "".join(row) in report.text.replace("\n", "")

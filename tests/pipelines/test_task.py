@@ -110,4 +110,8 @@ def test_a_small_training_runs_to_its_report_and_resumes(tmp_path):
     report = result.path("report", "report.html").read_text()
     assert "only the readout trained" in report
     assert "log_normal" in report
+    for cited in ("Morcos", "Mihalas", "Werbos", "Kingma", "Maslov", "Vuong"):
+        assert cited in report, cited
+    for other in ("Bellec", "Theodoni"):  # neither e-prop nor distances were asked for
+        assert other not in report, other
     assert [stage.status for stage in pipeline.run(tmp_path / "run").stages] == ["kept"] * 4
