@@ -88,8 +88,11 @@ def refusal(kind: str) -> SettingError:
 
 
 @dataclass(frozen=True, eq=False)
-class _Linear(ForcedCell):
-    """What LIF, GLIF and GIF share: a leaky membrane, currents that decay, and a threshold of up to three parts."""
+class LinearCell(ForcedCell):
+    """What LIF, GLIF and GIF share: a leaky membrane, currents that decay, and a threshold of up to three parts.
+
+    Parameters are numbers, or [row] where many cells run side by side.
+    """
 
     e: Array  # potential that V - E pulls the threshold from
     rest: Array  # where V goes without current
@@ -160,7 +163,7 @@ class _Linear(ForcedCell):
         return {**silent, "v": jnp.broadcast_to(self.v_reset, silent["v"].shape)}
 
 
-def _linear_cell(kind: str, p: Values, dt_ms: float) -> _Linear:
+def _linear_cell(kind: str, p: Values, dt_ms: float) -> LinearCell:
     glif = kind.startswith("glif")
     r = 1.0 / p["g_nS"] if glif else p["r_m_GOhm"]
     tau = p["c_m_pF"] / p["g_nS"] if glif else p["tau_m_ms"]
@@ -194,7 +197,7 @@ def _linear_cell(kind: str, p: Values, dt_ms: float) -> _Linear:
         currents = tuple(current(p[f"k_{j}_per_ms"], p[f"r_{j}"], p[f"a_{j}_pA"]) for j in (1, 2))
         voltage_part = pulled(p["a_per_ms"], p["b_per_ms"])
         lowest = p["theta_reset_mV"] - p["theta_inf_mV"]
-    return _Linear(
+    return LinearCell(
         e,
         e + r * p["i_bias_pA"],
         r,

@@ -29,12 +29,14 @@ from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from connectofit.connectome.errors import SettingError
-from connectofit.fit.cells.forced_models import FORCED, ForcedCell, State, forced_cell, refusal
+from connectofit.fit.cells.forced_models import FORCED, ForcedCell, LinearCell, State, forced_cell, refusal
+from connectofit.fit.cells.forced_together import fold_together
 from connectofit.fit.cells.losses import CellLoss, Data
 from connectofit.fit.cells.models import CellModel, Range
 from connectofit.fit.cells.simulation import scanned
 from connectofit.sim.neurons.base import Values
 
+FOLDED = ("current_pA", "voltage_mV", "spikes", "counted", "valid")  # the data of every step
 _CERTAIN = 4.0  # log(lambda dt) from which on a spike is certain (lambda dt = 55), and the rate goes on as a line
 
 
@@ -113,12 +115,46 @@ class ForcedLikelihood(CellLoss):
             return spiking, squares
 
         spiking, squares = fold_forced(forced, cell, p, data, add)
-        loss = -spiking.sum()
-        if self.voltage:
-            sd = own["voltage_sd_mV"] if self.sd_mV is None else jnp.asarray(self.sd_mV, loss.dtype)
-            weight = 1.0 if self.correlation_ms is None else dt_ms / self.correlation_ms
-            loss = loss + weight * (0.5 * squares.sum() / sd**2 + data["counted"].sum() * jnp.log(sd))
-        return loss
+        return self._total(spiking.sum(), squares.sum(), own, data, dt_ms)
+
+    def _total(
+        self, spiking: Array, squares: Array, own: Mapping[str, Array], data: Data, dt_ms: float
+    ) -> Float[Array, "*row"]:
+        """The loss of the spikes' log likelihood and the voltage's squared errors."""
+        if not self.voltage:
+            return -spiking
+        sd = own["voltage_sd_mV"] if self.sd_mV is None else jnp.asarray(self.sd_mV, spiking.dtype)
+        weight = 1.0 if self.correlation_ms is None else dt_ms / self.correlation_ms
+        return -spiking + weight * (0.5 * squares / sd**2 + data["counted"].sum() * jnp.log(sd))
+
+    def together(
+        self, cell: CellModel, p: Mapping[str, Float[Array, " row"]], own: Mapping[str, Array], data: Data, dt_ms: float
+    ) -> Float[Array, " row"]:
+        """`value` of many parameter vectors, in the layout that makes reverse mode fast; see `runs_together`."""
+        forced = forced_cell(cell.neuron, p, dt_ms)
+        if not isinstance(forced, LinearCell):
+            raise refusal(cell.neuron.kind)
+        log_dt, n_rows = math.log(dt_ms), p[cell.neuron.rest].shape[0]
+
+        def terms(voltage: Array, threshold: Array, rests: Array, rows: Mapping[str, Array]) -> tuple[Array, Array]:
+            spiking = squares = jnp.zeros_like(voltage)
+            if self.spikes:
+                y = (voltage - threshold) / own["delta_v_mV"] + log_dt
+                chance = jnp.where(rows["spikes"] > 0, log_chance(y), -expected(y))
+                spiking = rows["valid"] * jnp.where(rests, 0.0, chance)
+            if self.voltage:
+                squares = rows["counted"] * (voltage - rows["voltage_mV"]) ** 2
+            return spiking, squares
+
+        first = data["start_mV"][:, None] if "start_mV" in data else p[cell.neuron.rest]
+        first = jnp.broadcast_to(first, (data["current_pA"].shape[1], n_rows))
+        spiking, squares = fold_together(forced, first, {k: data[k][:, :, None] for k in FOLDED}, terms)
+        return self._total(spiking.sum(0), squares.sum(0), own, data, dt_ms)
+
+    @staticmethod
+    def runs_together(model: str) -> bool:
+        """Whether `together` has a model: LIF and GLIF, which are linear between recorded spikes and at them."""
+        return model == "lif" or model.startswith("glif")
 
 
 def expected(y: Array) -> Array:
@@ -143,7 +179,6 @@ def log_chance(y: Array) -> Array:
 def fold_forced(forced: ForcedCell, cell: CellModel, p: Values, data: Data, add: Any) -> tuple[Array, Array]:
     """Run under recorded spikes and add up two numbers for every sweep: add(total, state before the reset, whether it
     is in its refractory period, row)."""
-    names = ("current_pA", "voltage_mV", "spikes", "counted", "valid")
     zero = jnp.zeros_like(data["current_pA"][0])
 
     def step(carry: tuple[State, Any], row: Mapping[str, Array]) -> tuple[tuple[State, Any], None]:
@@ -156,7 +191,7 @@ def fold_forced(forced: ForcedCell, cell: CellModel, p: Values, data: Data, add:
         return (forced.after(before, silent, row["spikes"]), total), None
 
     start = (forced.start(_first_mV(cell, p, data)), (zero, zero))
-    _, total = scanned(step, start, {k: data[k] for k in names}, True)
+    _, total = scanned(step, start, {k: data[k] for k in FOLDED}, True)
     return total
 
 

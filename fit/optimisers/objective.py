@@ -137,7 +137,8 @@ class Objective:
     of time. tangents: up to how many of them (rows of a batch times parameters) forward mode is the cheaper one; None
     where reverse mode is so costly that the number of parameters alone decides. squares: where the loss is a mean of
     squared residuals r with derivatives J, (parameters, data, strength) -> (that of `nudged`, 2 J^T r / n, 2 J^T J / n)
-    (`folded_squares`).
+    (`folded_squares`). together: (parameters [row, k], data) -> `loss` of every row, each by itself, where that makes
+    reverse mode faster than mapping `loss` over the rows.
     """
 
     box: Box
@@ -155,6 +156,7 @@ class Objective:
     shooting: Shooting | None = None
     tangents: int | None = None
     squares: Callable[[Array, Any, Array], tuple[Array, Array, Array]] | None = None
+    together: Callable[[Array, Any], Array] | None = None
 
 
 def folded_squares(

@@ -1,7 +1,9 @@
 """A network in NEST: ``python rival_nest.py CASE.npz THREADS``. Prints as `rival_brian2`.
 
 `iaf_psc_exp` and `iaf_cond_exp` have no port for jumps of the voltage: a driven neuron gets a current that reaches the
-threshold within a step and is taken back one step later. A spike does not clear synaptic currents there.
+threshold within a step and is taken back one step later. A spike does not clear synaptic currents there. The drive
+comes with the network's own delay, since NEST exchanges spikes as often as the shortest delay asks for; for that the
+clock starts, and everything stays at rest, one delay earlier.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ def connect(case: np.lib.npyio.NpzFile, cells: nest.NodeCollection, k: int) -> N
 
 
 def drive(case: np.lib.npyio.NpzFile, cells: nest.NodeCollection) -> None:
-    """Spikes at given steps into the driven neurons."""
+    """Spikes at given steps into the driven neurons, which come one delay after time 0."""
     tau = float(case["tau"][0])
     # Five times what lifts V from rest to threshold within a step.
     reach = 5 * (case["v_threshold"] - case["v_rest"]) * float(case["tau_m"]) / (float(case["r_m"]) * DT_MS)
@@ -37,12 +39,12 @@ def drive(case: np.lib.npyio.NpzFile, cells: nest.NodeCollection) -> None:
         steps = np.unique(case["event_step"][case["event_neuron"] == k])
         if not steps.size:
             continue
-        times = np.concatenate([steps + 1, steps + 2]) * DT_MS
+        times = np.concatenate([steps + 2, steps + 3]) * DT_MS  # sent; a delay later it is step + 1 after the start
         size = np.concatenate([np.full(steps.size, reach), np.full(steps.size, -reach * np.exp(-DT_MS / tau))])
         order = np.argsort(times, kind="stable")
         source = nest.Create("spike_generator", params={"allow_offgrid_times": True})
         source.set(spike_times=np.round(times[order], 1), spike_weights=size[order])
-        nest.Connect(source, cells[int(neuron)], syn_spec={"weight": 1.0, "delay": DT_MS})
+        nest.Connect(source, cells[int(neuron)], syn_spec={"weight": 1.0, "delay": float(case["delay"])})
 
 
 def main(path: str, threads: int) -> None:
@@ -69,6 +71,8 @@ def main(path: str, threads: int) -> None:
     recorder = nest.Create("spike_recorder")
     nest.Connect(cells, recorder)
     nest.Prepare()
+    if case["driven"].size:
+        nest.Run(float(case["delay"]))
     start = time.perf_counter()
     nest.Run(float(case["duration"]))
     seconds = time.perf_counter() - start

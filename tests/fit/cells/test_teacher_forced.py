@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from connectofit.connectome.errors import SettingError
+from connectofit.fit.cells.losses import VoltageError
 from connectofit.fit.cells.models import cell_model
 from connectofit.fit.cells.problem import cell_problem
 from connectofit.fit.cells.teacher_forced import (
@@ -43,8 +44,8 @@ def _problem(name, by_network, steps_and_noise, sweeps_of, loss=BOTH, seed=0, **
     onsets = [np.flatnonzero(spikes[:-1, k]) + 1 for k in range(2)]
     start = {k: float(x) for k, x in zip(model.box.names, model.start, strict=True)}
     return cell_problem(
-        sweeps_of(current, voltage, DT), name, loss, onsets=onsets, initial="rest",
-        start=start, fixed=dict(model.fixed), **{"mask_ms": (1.0, 1.5), **settings},
+        sweeps_of(current, voltage, DT), name, loss, onsets=onsets,
+        start=start, fixed=dict(model.fixed), **{"initial": "rest", "mask_ms": (1.0, 1.5), **settings},
     )  # fmt: skip
 
 
@@ -135,6 +136,40 @@ def test_gradients_are_those_of_finite_differences(name, by_network, steps_and_n
     assert (slopes != 0).all()
     np.testing.assert_allclose(reverse, slopes, rtol=1e-3, atol=1e-5 * np.abs(slopes).max())
     np.testing.assert_allclose(ahead, reverse, rtol=1e-8, atol=1e-9 * np.abs(slopes).max())
+
+
+@pytest.mark.parametrize(
+    "name", ["lif", "glif5", *(pytest.param(f"glif{k}", marks=pytest.mark.slow) for k in range(1, 5))]
+)
+def test_many_parameter_vectors_side_by_side_have_each_its_own_loss_and_gradient(
+    name, by_network, steps_and_noise, sweeps_of
+):
+    loss = ForcedLikelihood(sd_mV=None, correlation_ms=20.0) if name == "glif2" else BOTH
+    problem = _problem(name, by_network, steps_and_noise, sweeps_of, loss, initial="recorded")
+    objective = problem.objective
+    assert objective.together is not None
+    assert problem.objective.data["current_pA"].shape[0] % 64, "a last segment that has to be filled"
+    rng = np.random.default_rng(1)
+    share = np.clip(objective.box.share(problem.start) + rng.uniform(-0.1, 0.1, (3, objective.box.size)), 0.01, 0.99)
+    z = objective.box.from_share(share)
+    with jax.enable_x64(True):
+        data = jax.tree.map(lambda a: jnp.asarray(np.asarray(a, np.float64)), objective.data)
+        # Spikes at the first step, one right after another, and within a refractory period.
+        spikes = data["spikes"].at[jnp.array([0, 1, 100, 103]), 0].set(1.0)
+        data = {**data, "spikes": spikes, "valid": data["valid"].at[900:, 1].set(0.0)}
+        x = objective.box.to_physical(jnp.asarray(z))
+        alone = jax.jit(jax.vmap(jax.value_and_grad(objective.loss), in_axes=(0, None)))(x, data)
+        total = jax.jit(jax.value_and_grad(lambda x, d: objective.together(x, d).sum()))
+        losses = jax.jit(objective.together)(x, data)
+        slopes = total(x, data)[1]
+    np.testing.assert_allclose(losses, alone[0], rtol=1e-12)
+    np.testing.assert_allclose(slopes, alone[1], rtol=1e-9, atol=1e-9 * np.abs(alone[1]).max())
+
+
+def test_models_that_are_not_linear_at_spikes_run_one_by_one(by_network, steps_and_noise, sweeps_of):
+    for name in ("gif", "adex"):
+        assert _problem(name, by_network, steps_and_noise, sweeps_of).objective.together is None
+    assert _problem("lif", by_network, steps_and_noise, sweeps_of, VoltageError()).objective.together is None
 
 
 def test_the_chance_of_a_spike_is_exact_for_rates_of_any_size():

@@ -1,0 +1,121 @@
+"""Linear neurons under recorded spikes, many parameter vectors side by side, laid out for reverse mode.
+
+Between spikes that are given, every variable y of LIF and GLIF neurons, one after another, follows
+
+    y_t = a_t y_(t-1) + b_t
+
+with a and b known before the loop: from the recorded spikes, the current, and the variables before it. So the loop over
+time does one multiplication and one addition; all else, losses and their derivatives included, is worked out for a
+segment of time at once, and reverse mode goes back through as plain a loop. The rows (starts) are the last axis:
+parameters are [row], recordings [time, sweep, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+from connectofit.fit.cells.forced_models import LinearCell, State
+
+SEGMENT = 64  # steps: what is kept of them for reverse mode stays in the cache; 32 to 256 are slower by up to a quarter
+
+Rows = Mapping[str, Float[Array, "time sweep 1"]]
+Terms = Callable[[Array, Array, Array, Rows], tuple[Array, Array]]
+
+
+def fold_together(
+    cell: LinearCell, start_mV: Float[Array, "sweep row"], data: Rows, terms: Terms
+) -> tuple[Float[Array, "sweep row"], Float[Array, "sweep row"]]:
+    """What `fold_forced` adds up, for every row.
+
+    cell: its parameters [row]. data: ``current_pA``, ``spikes``, and what `terms` wants. terms: (voltage before the
+    reset, threshold, whether the step is refractory, data of a segment of time) -> two arrays [time, sweep, row], to be
+    summed over time. Steps that are added to fill the last segment have zeros in all data.
+    """
+    n_steps = data["current_pA"].shape[0]
+    n_segments = -(-n_steps // SEGMENT)
+    missing = n_segments * SEGMENT - n_steps
+    filled = {k: jnp.pad(a, ((0, missing), (0, 0), (0, 0))) for k, a in data.items()}
+    rows = {k: a.reshape(n_segments, SEGMENT, *a.shape[1:]) for k, a in filled.items()}
+    rests = _refractory(filled["spikes"], cell.t_ref_steps)
+    start = {k: jnp.broadcast_to(v, start_mV.shape) for k, v in cell.start(start_mV).items() if k != "left"}
+    none = jnp.zeros_like(start_mV)
+
+    def segment(carry: tuple[State, tuple[Array, Array]], given: tuple[Rows, Array]) -> tuple[tuple[State, Any], None]:
+        state, (first, second) = carry
+        rows, rests = given
+        state, voltage, threshold = _segment(cell, state, rows["current_pA"], rows["spikes"] > 0, rests)
+        one, two = terms(voltage, threshold, rests, rows)
+        return (state, (first + one.sum(0), second + two.sum(0))), None
+
+    given = (rows, rests.reshape(n_segments, SEGMENT, *rests.shape[1:]))
+    (_, totals), _ = lax.scan(jax.checkpoint(segment, prevent_cse=False), (start, (none, none)), given)
+    return totals
+
+
+def _refractory(spikes: Rows, t_ref_steps: Array) -> Bool[Array, "time sweep row"]:
+    """Whether each step lies in the refractory period of an earlier spike."""
+
+    def step(left: Array, spiking: Array) -> tuple[Array, Array]:
+        return jnp.where(spiking > 0, t_ref_steps, jnp.maximum(left - 1, 0)), left > 0
+
+    shape = jnp.broadcast_shapes(spikes.shape[1:], t_ref_steps.shape)
+    return lax.scan(step, jnp.zeros(shape, t_ref_steps.dtype), spikes)[1]
+
+
+def _recurrence(a: Array, b: Array, start: Array) -> tuple[Array, Array]:
+    """y_t = a_t y_(t-1) + b_t: y at the start of every step, and after the last."""
+
+    def step(y: Array, ab: tuple[Array, Array]) -> tuple[Array, Array]:
+        return ab[0] * y + ab[1], y
+
+    last, before = lax.scan(step, start, jnp.broadcast_arrays(a, b))
+    return before, last
+
+
+def _segment(
+    cell: LinearCell, state: State, current_pA: Array, spiking: Array, rests: Array
+) -> tuple[State, Array, Array]:
+    """A segment of time: the state after it, and for every step the voltage before the reset and its threshold."""
+    after = dict(state)
+    stands = cell.freezes or cell.v_reset is None  # V in the refractory period, where it is not held at the reset
+
+    def chosen(spike: Array | float, rest: Array | float, silent: Array) -> Array:
+        return jnp.where(spiking, spike, jnp.where(rests, rest, silent))
+
+    v_inf = cell.rest + cell.r * current_pA
+    drive, mean = v_inf * (1.0 - cell.decay), v_inf
+    for k, (decay, weight, share, kept, add) in enumerate(cell.currents):
+        a = chosen(kept * decay, 1.0 if cell.freezes else decay, decay)
+        own, after[f"current_{k}"] = _recurrence(a, jnp.where(spiking, add, 0.0), state[f"current_{k}"])
+        drive, mean = drive + weight * own, mean + share * own
+
+    if cell.reset_rule is not None:
+        fraction, add = cell.reset_rule
+        reset = fraction, cell.e * (1.0 - fraction) + add
+    else:
+        reset = 0.0, cell.v_reset
+    held = (1.0, 0.0) if stands else (0.0, cell.v_reset)
+    v, after["v"] = _recurrence(chosen(reset[0], held[0], cell.decay), chosen(reset[1], held[1], drive), state["v"])
+    voltage = jnp.where(rests, v if stands else cell.v_reset, cell.decay * v + drive)
+
+    threshold = cell.v_threshold
+    frozen = rests if cell.freezes else jnp.zeros_like(rests)
+    if cell.spike_part is not None:
+        decay, kept, add = cell.spike_part
+        a = jnp.where(spiking, kept * decay, jnp.where(frozen, 1.0, decay))
+        own, after["theta_spike"] = _recurrence(a, jnp.where(spiking, add, 0.0), state["theta_spike"])
+        threshold = threshold + jnp.where(frozen, own, own * decay)
+    if cell.voltage_part is not None:
+        decay, settled, moving = cell.voltage_part
+        pulled = settled * (mean - cell.e) + moving * (v - mean)
+        stays = frozen & ~spiking
+        a, b = jnp.where(stays, 1.0, decay), jnp.where(stays, 0.0, pulled)
+        own, after["theta_voltage"] = _recurrence(a, b, state["theta_voltage"])
+        threshold = threshold + jnp.where(frozen, own, own * decay + pulled)
+    return after, voltage, threshold
