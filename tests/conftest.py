@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,19 +17,6 @@ from connectofit.sim.neurons import Drive
 # A busy machine is no failure: examples have no deadline, and are the same in every run.
 settings.register_profile("connectofit", deadline=None, derandomize=True)
 settings.load_profile("connectofit")
-
-CACHE = "JAX_COMPILATION_CACHE_DIR"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """One folder of compiled programs for the processes of this run, those that tests start among them: many tests make
-    the same program. Each is compiled in this run: the folder is new."""
-    if hasattr(config, "workerinput") or CACHE in os.environ:
-        return
-    folder = tempfile.mkdtemp(prefix="connectofit-")
-    os.environ |= {CACHE: folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-
 
 LONGEST = ("test_readme.py", "test_worm_fit.py", "test_cell.py", "test_cell_fit.py", "test_uncertainty_gauge.py")
 

@@ -46,6 +46,7 @@ def test_losses_are_those_of_the_cells_own_problems(fits):
         assert alone == pytest.approx(fit.search.loss, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_killed_batch_ends_as_if_it_had_not_been_killed(cells, fits, tmp_path, monkeypatch):
     written = cell_batch.write_checkpoint
 

@@ -187,7 +187,7 @@ def assert_same(a, b, tolerance: float) -> None:
         np.testing.assert_allclose(y, x, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow if c == "glif" else ()) for c in CASES])
 def test_fused_runs_are_those_of_single_steps_in_float64(case):
     slow, fused = runs(CASES[case])
     assert (slow.method, fused.method) == ("event", "fused")
@@ -335,6 +335,7 @@ def test_rows_in_the_order_of_delays_are_walked_as_they_fall_due():
         np.testing.assert_allclose(z, x, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_trials_are_those_of_single_steps():
     net = network(
         projections=(EXC, ("random", "poisson", Delta(), 300, 0.9, 9.0, {})), sources=(("poisson", PoissonSource()),)

@@ -250,14 +250,15 @@ def by_weights(net, method, checkpoint=None, n_steps=41):
     return f
 
 
-@pytest.mark.parametrize("method", [pytest.param("event", marks=pytest.mark.slow), NATIVE])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["event", NATIVE])
 @pytest.mark.parametrize(
     ("synapse", "delay_ms"),  # blocks of one step and of three, with a rest
     [
         (ExponentialConductance(), 1.5),
-        pytest.param(Exponential(), 0.5, marks=pytest.mark.slow),
-        pytest.param(Exponential(), 1.5, marks=pytest.mark.slow),
-        pytest.param(ExponentialConductance(), 0.5, marks=pytest.mark.slow),
+        (Exponential(), 0.5),
+        (Exponential(), 1.5),
+        (ExponentialConductance(), 0.5),
     ],
 )
 def test_gradient_by_the_weights_of_edges_is_that_of_the_dense_matrix(method, delay_ms, synapse):

@@ -98,6 +98,7 @@ def test_the_network_is_what_the_tests_of_this_module_need(net, whole):
     assert not np.array_equal(weight[0], weight[1])
 
 
+@pytest.mark.slow
 def test_a_run_continued_from_its_state_is_the_unbroken_run(net, whole):
     # 50 steps are no whole number of blocks of the shortest delay, 4, and end while spikes are under way on every edge.
     first = run(net, 5.0)

@@ -91,7 +91,10 @@ LOSSES = {
 
 @pytest.mark.parametrize(
     "loss",
-    [pytest.param(loss, marks=pytest.mark.slow if name == "features" else ()) for name, loss in LOSSES.items()],
+    [
+        pytest.param(loss, marks=pytest.mark.slow if name in ("features", "rate") else ())
+        for name, loss in LOSSES.items()
+    ],
     ids=LOSSES,
 )
 def test_gradients_are_not_0_and_those_of_finite_differences(loss, problem_of):

@@ -54,6 +54,7 @@ def _assert_wiring_and_signs_hold(net, result):
     assert any(moved), "nothing was trained"
 
 
+@pytest.mark.slow
 def test_training_learns_and_is_scored_on_unseen_trials(spiking, sides):
     schedule = TrainSchedule(steps=60, batch=16, learning_rate=0.05, interval=10, validation=64, goal=0.97)
     net = spiking(inhibitory=False)
