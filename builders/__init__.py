@@ -6,6 +6,7 @@ from connectofit.builders.edge_tables import stream_network
 from connectofit.builders.microcircuit import potjans_diesmann_network, potjans_diesmann_state
 from connectofit.builders.random_edges import Bernoulli, FixedInDegree, FixedTotal
 from connectofit.builders.rate_network import rate_network
+from connectofit.builders.sonata_circuit import read_sonata_circuit
 from connectofit.builders.spec import ByType, Column, Delays, Distance, EdgeRule, ModelSpec, NeuronRule, examples
 from connectofit.builders.streamed import NeuronGroup, RandomEdges, Synapses, draw_network
 from connectofit.builders.streamed_blocks import Normal
@@ -33,6 +34,7 @@ __all__ = [
     "potjans_diesmann_network",
     "potjans_diesmann_state",
     "rate_network",
+    "read_sonata_circuit",
     "stream_network",
     "task_network",
 ]

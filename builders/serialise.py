@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tomli_w
 
-from connectofit.connectome.errors import MissingFileError, SettingError, unknown_name
+from connectofit.connectome import toml_files
+from connectofit.connectome.errors import SettingError, unknown_name
 from connectofit.sim.surrogate import SURROGATES, Surrogate
 
 _T = TypeVar("_T")
@@ -19,12 +19,7 @@ _T = TypeVar("_T")
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The contents of a TOML file. Raises `MissingFileError` or `SettingError`."""
-    if not path.is_file():
-        raise MissingFileError(f"There is no model specification {str(path)!r}. Check the path.")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"{str(path)!r} is not valid TOML: {error}. Correct it there.") from error
+    return toml_files.read_toml(path, "model specification")
 
 
 def write_toml(values: Mapping[str, Any], path: Path) -> Path:

@@ -22,6 +22,7 @@ import scipy.sparse as sp
 
 from connectofit.connectome.arrays import combine
 from connectofit.connectome.columns import Table, numbers
+from connectofit.connectome.declared_sizes import check_npz
 from connectofit.connectome.errors import SchemaError, SettingError, offenders, unknown_name
 from connectofit.connectome.report import Finding
 from connectofit.connectome.sources import format_of
@@ -254,6 +255,7 @@ def _load_npz(path: Path, array: str | None) -> Any:
     if not path.exists():
         load_table(path, "edges")  # says what is missing, and what is there
     try:
+        check_npz(path)
         found = np.load(path, allow_pickle=False)
         if isinstance(found, np.ndarray):
             return found

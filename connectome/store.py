@@ -233,7 +233,7 @@ def _read_manifest(source: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         found, version = manifest["format"], manifest["version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SchemaError(f"{path} is not the manifest of a stored connectome: {error!r}.") from error
     if found != FORMAT or isinstance(version, bool) or version not in _FILES:
         raise SchemaError(

@@ -24,8 +24,13 @@ STORED: Final = MappingProxyType({"current": "pA", "voltage": "mV", "time": "ms"
 def full_units(units: Mapping[str, str] | None) -> dict[str, str]:
     """The unit of every quantity: those given, else pA, mV and ms.
 
-    Raises `UnknownNameError` for a quantity or unit that does not exist.
+    Raises as `check_quantities`.
     """
+    return {**STORED, **check_quantities(units)}
+
+
+def check_quantities(units: Mapping[str, str] | None) -> dict[str, str]:
+    """The units that were given. Raises `UnknownNameError` for a quantity, `SettingError` for a unit that is none."""
     given = dict(units or {})
     for quantity, unit in given.items():
         if quantity not in FACTORS:
@@ -35,7 +40,52 @@ def full_units(units: Mapping[str, str] | None) -> dict[str, str]:
             raise SettingError(
                 f"No unit of {quantity} named {unit!r} in units; known are {', '.join(FACTORS[quantity])}."
             )
-    return {**STORED, **given}
+    return given
+
+
+_WORD = re.compile("(pico|nano|micro|milli|)(ampere|amp|volt|second|sec)s?", re.IGNORECASE)
+_SHORT = {"pico": "p", "nano": "n", "micro": "u", "milli": "m", "ampere": "A", "amp": "A", "volt": "V"}
+_NOTHING = ("", "?", "unknown", "n/a", "none")
+
+
+def spelt_unit(text: str) -> str:
+    """A unit as `FACTORS` spells it: ``volts`` is V, ``µA`` uA, ``milliseconds`` ms; other text is given back."""
+    short = text.strip().replace("µ", "u").replace("μ", "u")
+    word = _WORD.fullmatch(short)
+    return "".join(_SHORT.get(part.lower(), "s" if part else "") for part in word.groups()) if word else short
+
+
+def stated_unit(quantity: str, stated: str, asked: str | None, what: str) -> str:
+    """The unit of a trace in a file that says itself what its units are.
+
+    Parameters
+    ----------
+    stated: as the file has it, e.g. ``volts`` or ``pA``; "" where it says nothing. asked: the unit that the caller
+        gave for this quantity, None where none was given. what: names the trace in messages.
+
+    Raises
+    ------
+    SchemaError: the file states a unit of another quantity, such as volts for a current, or one that is not known, or
+    none and none was given. SettingError: the file states another unit than the caller.
+    """
+    unit = spelt_unit(stated)
+    known = ", ".join(FACTORS[quantity])
+    if unit in FACTORS[quantity]:
+        if asked is not None and asked != unit:
+            raise SettingError(f"{what} is in {unit}, as its file says, not in {asked}. Leave the unit out.")
+        return unit
+    other = next((name for name, units in FACTORS.items() if unit in units), "")
+    if other:
+        raise SchemaError(
+            f"{what} has to be a {quantity}, in one of {known}; its file says that it is in {stated.strip()!r}, a unit "
+            f"of {other}. If the channels were mixed up, name the right one; a recording in voltage clamp is of no use "
+            "here."
+        )
+    if unit.lower() not in _NOTHING:
+        raise SchemaError(f"{what} is in {stated.strip()!r}, which is no known unit of {quantity}: {known}.")
+    if asked is None:
+        raise SchemaError(f"{what} has no unit in its file. Give it: units={{{quantity!r}: ...}}, one of {known}.")
+    return asked
 
 
 def check_suffix(column: str, quantity: str, unit: str, where: str) -> None:

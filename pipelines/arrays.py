@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from connectofit.connectome.declared_sizes import check_npz
 from connectofit.connectome.errors import MissingFileError, SchemaError
 
 
@@ -24,6 +25,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays in a file. Raises `MissingFileError`, or `SchemaError` for anything but plain arrays (no pickles)."""
     try:
+        check_npz(path, packed=False)
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError:

@@ -23,7 +23,9 @@ import pyarrow.parquet as pq
 
 from connectofit.builders import ModelSpec, build
 from connectofit.connectome import KINDS, Connectome
-from connectofit.connectome.errors import FolderError, MissingFileError, SchemaError, offenders
+from connectofit.connectome.declared_sizes import check_parquet
+from connectofit.connectome.errors import ConnectofitError, FolderError, MissingFileError, SchemaError, offenders
+from connectofit.connectome.toml_files import read_toml
 from connectofit.pipelines import folders
 from connectofit.pipelines.arrays import flatten_params, nest_params, read_arrays, write_arrays
 from connectofit.pipelines.keys import library_versions
@@ -135,7 +137,8 @@ def load_model(path: str | Path) -> Model:
         )
     folders.verify(folder)
     connectome = _read_connectome(folder, manifest)
-    spec = ModelSpec.load(folder / "spec.toml")
+    # Not ModelSpec.load, which opens the files of fitted cells that a specification may name, wherever they are.
+    spec = ModelSpec.from_dict(read_toml(folder / "spec.toml"))
     network = build(connectome, spec)
     arrays = read_arrays(folder / "arrays.npz")
     stored = {name: value for name, value in arrays.items() if name.startswith("structure/")}
@@ -144,10 +147,25 @@ def load_model(path: str | Path) -> Model:
 
 
 def _read_connectome(folder: Path, manifest: Mapping[str, Any]) -> Connectome:
+    try:
+        connectome = _tables_as_connectome(folder, manifest["connectome"]["only_kind"])
+        known = manifest["connectome"]["digest"]
+    except ConnectofitError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:  # what Arrow raises, and columns that are not there
+        raise SchemaError(f"The connectome in {str(folder)!r} cannot be read: {error!r:.300}.") from error
+    if connectome.digest() != known:
+        raise SchemaError(f"The connectome in {str(folder)!r} is not the one that its manifest names.")
+    return connectome
+
+
+def _tables_as_connectome(folder: Path, only_kind: Any) -> Connectome:
+    for name in ("neurons.parquet", "edges.parquet"):
+        check_parquet(folder / name)
     neurons, edges = pq.read_table(folder / "neurons.parquet"), pq.read_table(folder / "edges.parquet")
     own = ["pre", "post", "kind", "count", "sign"]
     further = [name for name in edges.column_names if name not in own and not name.startswith(PREFIX)]
-    connectome = Connectome.from_edges(
+    return Connectome.from_edges(
         neurons.select([name for name in neurons.column_names if not name.startswith(PREFIX)]),
         pre=edges.column(f"{PREFIX}pre_index").to_numpy(),
         post=edges.column(f"{PREFIX}post_index").to_numpy(),
@@ -155,11 +173,8 @@ def _read_connectome(folder: Path, manifest: Mapping[str, Any]) -> Connectome:
         kind=np.array([KINDS.index(kind) for kind in edges.column("kind").to_pylist()], np.int8),
         sign=edges.column("sign").to_numpy(),
         edge_columns=edges.select(further) if further else None,
-        only_kind=manifest["connectome"]["only_kind"],
+        only_kind=only_kind,
     )
-    if connectome.digest() != manifest["connectome"]["digest"]:
-        raise SchemaError(f"The connectome in {str(folder)!r} is not the one that its manifest names.")
-    return connectome
 
 
 def _structure(network: Network) -> dict[str, np.ndarray]:

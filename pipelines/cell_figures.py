@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from connectofit.pipelines.figures import BLUE, GREY, ORANGE
+from connectofit.pipelines.figures import BLUE, GREY, ORANGE, drawn
 
 _PALETTE = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7f3b08")
 
@@ -23,7 +23,7 @@ def model_over_data(trace: pd.DataFrame, trains: list[np.ndarray], window: tuple
     above.plot(shown["t_ms"], shown["recorded_mV"], color=GREY, linewidth=0.9, label="recorded")
     above.plot(shown["t_ms"], shown["model_mV"], color=BLUE, linewidth=0.9, label="model (spikes are not drawn)")
     above.set(ylabel="voltage (mV)")
-    above.set_title(title, loc="left")
+    above.set_title(drawn(title), loc="left")
     above.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, ncols=2)
     for row, train in enumerate(trains):
         inside = train[(train >= window[0]) & (train <= window[1])]
@@ -47,7 +47,7 @@ def search_course(course: pd.DataFrame, title: str) -> Figure:
         known = line.dropna(subset=["loss"]).sort_values("step")
         above = np.maximum(known["loss"].to_numpy() - lowest, 1e-3)
         axes.plot(known["step"], above, color=_PALETTE[k % len(_PALETTE)], linewidth=1.0, alpha=0.8)
-    axes.set(title=title, xlabel="step", ylabel="loss above the lowest", yscale="log")
+    axes.set(title=drawn(title), xlabel="step", ylabel="loss above the lowest", yscale="log")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e9ec", linewidth=0.8)
     return figure

@@ -13,14 +13,18 @@ from connectofit.pipelines.config import DataFile, Settings
 class ImportSettings(Settings):
     """Which recordings are read, and how. Without `recordings` these are the rat cells that ship with the package.
 
-    `columns` maps canonical names (cell, sweep, time, current, voltage) to those in the table, `units` says what they
-    are in. `stimulus_ms`: onset and offset; found in the current where left out. `cells`: the ones to take; all where
+    `recordings` may be a table (CSV, Parquet, Feather), an NWB, ABF or Igor file; the current of Igor's is in a file of
+    its own, `current`. `columns` maps canonical names (cell, sweep, time, current, voltage) to those in the table, or
+    to channels of an ABF file, `units` says what they are in; `electrodes`: of an NWB file, the ones to take.
+    `stimulus_ms`: onset and offset; found in the current where left out. `cells`: the ones to take; all where
     left out. `bridge_MOhm`: what is taken off the voltage of each cell; below 0 it undoes an over-compensation.
     `advance_samples`: by how many samples the recorded current lags behind the voltage's answer. `dt_ms`: to resample
     to.
     """
 
     recordings: DataFile | None = None
+    current: DataFile | None = None
+    electrodes: tuple[str, ...] = ()
     columns: dict[str, str] = Field(default_factory=dict)
     units: dict[str, str] = Field(default_factory=dict)
     stimulus_ms: tuple[float, float] | None = None

@@ -48,16 +48,19 @@ class Failed:
 
 
 def import_files(settings: ImportSettings) -> dict[str, Path]:
-    """The table that the stage `import` reads: that of the settings, else the rat cells'."""
-    return {"recordings": settings.recordings or rat_cortex_path()}
+    """The files that the stage `import` reads: those of the settings, else the rat cells' table."""
+    files = {"recordings": settings.recordings or rat_cortex_path()}
+    return files if settings.current is None else {**files, "current": settings.current}
 
 
 def import_recordings(context: StageContext) -> None:
-    """A table in; ``recordings.parquet`` and ``validation.json`` out."""
+    """Recordings in; ``recordings.parquet`` and ``validation.json`` out."""
     settings: ImportSettings = context.settings
     columns = dict(settings.columns) or (dict(RAT_CORTEX_COLUMNS) if settings.recordings is None else None)
     recordings, report = read_recordings(
         context.files["recordings"],
+        current=context.files.get("current"),
+        electrodes=settings.electrodes or None,
         columns=columns,
         units=dict(settings.units) or None,
         stimulus_ms=settings.stimulus_ms,

@@ -63,7 +63,7 @@ def clean(
 def _is_run(folder: Path) -> bool:
     try:
         note = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(note, dict) and note.get("format") == RUN_FORMAT["format"]
 

@@ -1,4 +1,4 @@
-"""The command line: ``connectofit run | sweep | clean | recipes | validate | inspect | export | doctor``.
+"""The command line: ``connectofit run | sweep | clean | recipes | validate | inspect | recordings | export | doctor``.
 
 Exit codes: 0 done, 1 the run failed (an error in the program, or interrupted), 2 bad input (one message, no traceback).
 """
@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from connectofit.connectome import Connectome, ValidationReport, presets, read_connectome
 from connectofit.connectome.errors import ConnectofitError, DivergedError, SettingError
-from connectofit.pipelines.bundle import load_model
+from connectofit.pipelines.cli_export import export_command
+from connectofit.pipelines.cli_recordings import recordings_command
 from connectofit.pipelines.cli_run import clean_command, run, sweep_command
 from connectofit.pipelines.doctor import installation
-from connectofit.pipelines.export import FORMATS, export
 from connectofit.pipelines.inspect import check_output, inspection, write_inspection
 from connectofit.pipelines.pipeline import recipes
 
@@ -58,6 +58,8 @@ def main() -> None:
 main.add_command(run)
 main.add_command(clean_command)
 main.add_command(sweep_command)
+main.add_command(export_command)
+main.add_command(recordings_command)
 
 
 @main.command(name="recipes")
@@ -151,12 +153,3 @@ def inspect(
 def doctor() -> None:
     """Say what this installation runs on: versions, devices, and which kernels it has and why."""
     click.echo(installation())
-
-
-@main.command(name="export")
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--format", "format_", type=click.Choice(FORMATS), required=True, help="What to write.")
-def export_command(bundle: Path, path: Path, format_: str) -> None:
-    """Write the model in BUNDLE (a folder that a run exported) to PATH in another format."""
-    click.echo(f"Written: {export(load_model(bundle), path, format=format_)}")

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from connectofit.connectome.errors import ConnectofitError, MissingFileError, SettingError, unknown_name
+from connectofit.connectome import toml_files
+from connectofit.connectome.errors import ConnectofitError, SettingError, unknown_name
 
 Table = dict[str, Any]
 
@@ -43,16 +44,7 @@ def _as_tuple(value: Any) -> Any:
 
 def read_toml(path: Path) -> Table:
     """The table in a TOML file. Raises `MissingFileError`, or `SettingError` with the line that is not TOML."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingFileError(f"There is no file {str(path)!r}. Check the path.") from None
-    except IsADirectoryError:
-        raise MissingFileError(f"{str(path)!r} is a folder, where a TOML file was expected.") from None
-    except UnicodeDecodeError as error:
-        raise SettingError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError(f"{path} is not valid TOML: {error}. Correct that line.") from None
+    return toml_files.read_toml(path)
 
 
 def merge(*layers: Mapping[str, Any]) -> Table:

@@ -45,7 +45,7 @@ def traces(t_ms: np.ndarray, values: np.ndarray, names: Sequence[str], stimulus_
     axes.axvspan(*stimulus_ms, color="#f1e5c8", label="stimulus")
     for i, name in enumerate(names):
         style = ("-", "--", ":")[i // len(PALETTE) % 3]
-        axes.plot(t_ms, values[:, i], color=PALETTE[i % len(PALETTE)], linestyle=style, label=name)
+        axes.plot(t_ms, values[:, i], color=PALETTE[i % len(PALETTE)], linestyle=style, label=drawn(name))
     axes.set(xlabel="time (ms)", ylabel="deviation from rest")
     plain_axes(axes)
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
@@ -89,11 +89,17 @@ def parameter_ranges(names: Sequence[str], value: np.ndarray, low: np.ndarray, h
     axes = figure.add_subplot()
     axes.hlines(range(len(names)), low, high, color=GREY, linewidth=2)
     axes.plot(value, range(len(names)), "o", color=BLUE, markersize=4)
-    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_yticks(range(len(names)), [drawn(name) for name in names], fontsize=8)
     axes.locator_params(axis="x", nbins=5)
     axes.set(xlabel=label, ylim=(len(names) - 0.5, -0.5))
     plain_axes(axes)
     return figure
+
+
+def drawn(name: str) -> str:
+    """A name as matplotlib has to be given it: what stands between dollar signs would else be read as a formula, and
+    drawn as one or refused."""
+    return name.replace("$", r"\$")
 
 
 def plain_axes(axes: Axes) -> None:

@@ -91,7 +91,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DamagedError(f"{folder} has no {MANIFEST}, so it is not known to be complete.")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path} is not valid JSON ({error}).") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise DamagedError(f"{path} has no list of files.")
@@ -131,9 +131,23 @@ def publish(temporary: Path, final: Path) -> None:
         _flush(final.parent)
 
 
+def publish_new(aside: Path, final: Path) -> None:
+    """Flush a file or folder that was made aside, and rename it to a name that nothing has."""
+    made = [aside, *(aside.rglob("*") if aside.is_dir() else ())]
+    for path in made:
+        _flush(path)
+    os.rename(aside, final)
+    _flush(final.parent)
+
+
+def aside(final: Path) -> Path:
+    """Where a file or folder is made before it is renamed to `final`."""
+    return final.with_name(f"{_TEMPORARY}{final.name}")
+
+
 def temporary_folder(final: Path) -> Path:
     """A new, empty folder beside `final`, removed first if a killed run left one."""
-    temporary = final.with_name(f"{_TEMPORARY}{final.name}")
+    temporary = aside(final)
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(temporary)
     return temporary

@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from connectofit.connectome import KINDS, Connectome, Summary
 from connectofit.connectome.errors import SettingError
-from connectofit.pipelines.figures import BLUE, GREY, ORANGE
+from connectofit.pipelines.figures import BLUE, GREY, ORANGE, drawn
 
 _TYPE_COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _LABEL_LENGTH = 28
@@ -69,6 +69,7 @@ def type_matrix(summary: Summary) -> Figure:
     norm = LogNorm(np.nanmin(shown), max(np.nanmax(shown), np.nanmin(shown) * 10)) if some else None
     image = axes.imshow(shown, cmap="viridis_r", norm=norm, interpolation="nearest")
     axes.set_facecolor("#f4f6f8")
+    labels = [drawn(name) for name in labels]
     axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.set(xlabel="postsynaptic", ylabel="presynaptic")
@@ -101,11 +102,13 @@ def positions(connectome: Connectome, columns: tuple[str, ...], by: str | None =
     groups = _groups(connectome, by, known)
     for axes, other in zip(panels, order[1:], strict=True):
         for name, colour, rows in groups:
-            axes.scatter(points[rows, order[0]], points[rows, other], s=size, color=colour, linewidths=0, label=name)
-        axes.set(ylabel=columns[other], aspect="equal")
+            axes.scatter(
+                points[rows, order[0]], points[rows, other], s=size, color=colour, linewidths=0, label=drawn(name)
+            )
+        axes.set(ylabel=drawn(columns[other]), aspect="equal")
         axes.spines[["top", "right"]].set_visible(False)
         if beside or other == order[-1]:
-            axes.set_xlabel(columns[order[0]])
+            axes.set_xlabel(drawn(columns[order[0]]))
     if len(groups) > 1:
         handles, names = panels[0].get_legend_handles_labels()
         legend = figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8)

@@ -63,7 +63,7 @@ def _write(handle: int, text: str) -> None:
 def _read(path: Path) -> dict[str, object]:
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return note if isinstance(note, dict) else {}
 

@@ -57,7 +57,7 @@ def read_run_manifest(path: Path) -> dict[str, Any]:
         )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingError(f"{path} is not valid JSON ({error}), so it is no manifest of a run.") from None
     if not isinstance(manifest, dict) or manifest.get("format") != RUN_FORMAT["format"]:
         raise SettingError(

@@ -257,7 +257,7 @@ def _check_folder(folder: Path, recipe: str) -> None:
         return
     try:
         note = json.loads(marker.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         note = None
     if not isinstance(note, dict) or note.get("format") != SWEEP_FORMAT["format"]:
         raise FolderError(f"{str(marker)!r} was not written by connectofit. Name an empty or a new folder.")

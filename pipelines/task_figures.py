@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from connectofit.pipelines.figures import BLUE, GREY, ORANGE, PALETTE, plain_axes
+from connectofit.pipelines.figures import BLUE, GREY, ORANGE, PALETTE, drawn, plain_axes
 
 
 def learning(history: pd.DataFrame, labels: Mapping[str, str], chance: float) -> Figure:
@@ -44,7 +44,7 @@ def raster(
         step, neuron = np.nonzero(values)
         axes.plot(step * dt_ms, neuron + base, ".", color=(GREY, BLUE, ORANGE)[k % 3], markersize=1.2)
         places.append(base + values.shape[1] / 2)
-        names.append(name)
+        names.append(drawn(name))
         base += values.shape[1] + max(4, base // 40)
     for k, (start, stop) in enumerate(periods.values()):
         if k % 2:
@@ -65,7 +65,9 @@ def rates(activity: Mapping[str, np.ndarray], dt_ms: float, width_ms: float = 50
         binned = spikes[:, :n].mean(2).reshape(spikes.shape[0], -1, window).mean(2) * 1000.0 / dt_ms
         t = (np.arange(binned.shape[1]) + 0.5) * window * dt_ms
         for j, line in enumerate(binned):
-            axes.plot(t, line, color=(BLUE, ORANGE)[k % 2], alpha=0.7, linewidth=1.2, label=name if j == 0 else None)
+            axes.plot(
+                t, line, color=(BLUE, ORANGE)[k % 2], alpha=0.7, linewidth=1.2, label=drawn(name) if j == 0 else None
+            )
     axes.set(xlabel="time (ms)", ylabel="rate (Hz)")
     plain_axes(axes)
     axes.legend(frameon=False)

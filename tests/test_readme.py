@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from connectofit.connectome import Connectome
 from connectofit.pipelines import Pipeline, cli
 from connectofit.pipelines.config import parse_assignment
+from connectofit.pipelines.export import FORMATS
 from connectofit.pipelines.sweep import parse_axis
 
 ROOT = Path(__file__).parents[1]
@@ -74,6 +75,13 @@ def session(tmp_path_factory) -> dict[str, object]:
             # Blank lines in front, so that a traceback has the README's line numbers.
             exec(compile("\n" * (line - 1) + code, str(README), "exec"), namespace)
     return namespace | {"folder": folder}
+
+
+def test_the_table_of_formats_is_the_registrys():
+    text = README.read_text(encoding="utf-8")
+    for each in FORMATS.values():
+        extra = f"`{each.extra}`" if each.extra else ""
+        assert f"| `{each.name}` | {extra} | {each.keeps} | {each.loses} | {each.refuses} |" in text, each.name
 
 
 def test_each_of_the_jobs_has_code():

@@ -263,3 +263,25 @@ def test_files_that_are_not_there_are_named(tmp_path):
     recordings, _ = read_recordings(frame())
     with pytest.raises(MissingFileError, match="No folder"):
         write_recordings(recordings, tmp_path / "no" / "r.parquet")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda stored: "[" * 200_000, "no JSON that can be read"),
+        (lambda stored: "{", "no JSON that can be read"),
+        (lambda stored: json.dumps([1]), "version None"),
+        (lambda stored: json.dumps({**stored, "sweeps": 3}), "no list of sweeps"),
+        (lambda stored: json.dumps({**stored, "sweeps": [{**stored["sweeps"][0], "samples": -5}]}), "samples = -5"),
+        (lambda stored: json.dumps({**stored, "sweeps": [{"samples": 1600}]}), r"sweep 0: name = None.*\(8 in all\)"),
+    ],
+)
+def test_metadata_of_strangers_are_checked_before_they_are_used(tmp_path, change, message):
+    recordings, _ = read_recordings(frame(), stimulus_ms=(100, 300))
+    path = tmp_path / "r.parquet"
+    write_recordings(recordings, path)
+    table = pa_parquet.ParquetFile(path).read()
+    stored = json.loads(table.schema.metadata[b"connectofit.recordings"])
+    pa_parquet.write_table(table.replace_schema_metadata({b"connectofit.recordings": change(stored).encode()}), path)
+    with pytest.raises(SchemaError, match=message):
+        read_recordings(path)

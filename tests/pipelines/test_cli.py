@@ -84,7 +84,7 @@ def test_options_reach_the_run(call):
         (["run", "tiny.toml", "--out", "tiny.toml"], "is a file"),
         (["validate", "none.csv"], "none.csv"),
         (["validate", "none.csv", "--columns", "pre"], "--columns expects"),
-        (["export", "none", "x.graphml", "--format", "graphml"], "no model bundle"),
+        (["export", "none", "--out", "x.graphml", "--format", "graphml"], "no model bundle"),
     ],
 )
 def test_bad_input_gives_one_message_without_a_traceback_and_exit_code_2(call, arguments, message):
