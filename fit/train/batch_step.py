@@ -10,7 +10,7 @@ spikes (or any value) that its neurons send, where they spike, else as the curre
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -30,12 +30,17 @@ from connectofit.sim.wires import Wire, make_wire
 # spikes needs all edges.
 DENSE_ENTRIES = 1_000_000
 
+Block = Literal["auto", "compiled", "jax"]
+"""What runs the steps of a batch: the compiled block (`connectofit.fit.train.compiled_block`), JAX, or the compiled
+block wherever it can and is faster."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batched:
     """A network made ready for steps of a batch of trials; it lives inside of one trace.
 
     p: the populations' parameters, [neuron] or [1]. wires: the projections. source: the population that inputs go to.
+    block: what runs batches.
     """
 
     net: Network
@@ -44,6 +49,7 @@ class Batched:
     source: str
     dt_ms: float
     noisy: bool
+    block: Block = "auto"
 
     @property
     def spiking_source(self) -> bool:
@@ -70,16 +76,26 @@ class Batched:
 
 
 def make_batched(
-    net: Network, *, dt_ms: float, source: str, dtype: Any = None, method: Method = "auto", noisy: bool = False
+    net: Network,
+    *,
+    dt_ms: float,
+    source: str,
+    dtype: Any = None,
+    method: Method = "auto",
+    noisy: bool = False,
+    block: Block = "auto",
 ) -> Batched:
-    """See `Batched`. `check_trainable` says what networks are fit for it."""
+    """See `Batched`. `check_trainable` says what networks are fit for it.
+
+    method: of the products along edges, where no compiled block runs the steps.
+    """
     dtype = jnp.result_type(float) if dtype is None else dtype
     wires = []
     for projection in net.projections:
         size = net.population(projection.pre).size * net.population(projection.post).size
         chosen: Method = "dense" if method == "auto" and size <= DENSE_ENTRIES else method
         wires.append(make_wire(net, projection, dt_ms, dtype, chosen))
-    return Batched(net, neuron_values(net, dtype, one_for_all=True), tuple(wires), source, dt_ms, noisy)
+    return Batched(net, neuron_values(net, dtype, one_for_all=True), tuple(wires), source, dt_ms, noisy, block)
 
 
 def check_trainable(net: Network, source: str, n_inputs: int) -> None:

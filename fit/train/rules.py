@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from connectofit.connectome.errors import SettingError, offenders
 from connectofit.fit.tasks import TaskTrials
-from connectofit.fit.train.batch_step import make_batched
+from connectofit.fit.train.batch_step import Block, make_batched
 from connectofit.fit.train.bptt import run_batch
 from connectofit.fit.train.losses import Penalties, accuracy, mean_answer, task_loss
 from connectofit.fit.train.readout import Readout
@@ -79,16 +79,17 @@ class Rule(ABC):
 
 @dataclass(frozen=True)
 class BPTT(Rule):
-    """Backpropagation through time. checkpoint: see `run_batch`."""
+    """Backpropagation through time. checkpoint: see `run_batch`. block: what runs the steps, see `make_batched`."""
 
     checkpoint: int | Literal["sqrt"] | None = "sqrt"
+    block: Block = "auto"
     name: ClassVar[str] = "bptt"
 
     def gradient(
         self, problem: Problem, values: Values, trials: TaskTrials, seed_key: PRNGKeyArray, key: PRNGKeyArray
     ) -> Gradient:
         def loss(values: Values) -> tuple[Array, tuple[Array, dict[str, Array]]]:
-            total, score, arrays = batch_loss(problem, values, trials, key, self.checkpoint)
+            total, score, arrays = batch_loss(problem, values, trials, key, self.checkpoint, self.block)
             return total, (score, arrays)
 
         (total, (score, arrays)), slope = jax.value_and_grad(loss, has_aux=True)(values)
@@ -101,11 +102,12 @@ def batch_loss(
     trials: TaskTrials,
     key: PRNGKeyArray,
     checkpoint: int | Literal["sqrt"] | None = "sqrt",
+    block: Block = "auto",
 ) -> tuple[Array, Array, dict[str, Array]]:
     """The loss with penalties, the accuracy, and the arrays that have to be finite."""
     net, readout = problem.trainable.apply(problem.net, problem.readout, values)
     source, penalties = problem.trainable.source, problem.penalties
-    batched = make_batched(net, dt_ms=problem.dt_ms, source=source, noisy=problem.noisy)
+    batched = make_batched(net, dt_ms=problem.dt_ms, source=source, noisy=problem.noisy, block=block)
     run = run_batch(batched, readout, trials.inputs, key, checkpoint=checkpoint, voltage_range=penalties.watched)
     total = task_loss(run.outputs, trials) + penalties.of_activity(run.activity, run.beyond)
     total = total + penalties.of_gains(problem.trainable.gains(values))

@@ -15,16 +15,22 @@ import jax
 NAMES = tuple(
     f"connectofit_{kernel}_{dtype}" for kernel in ("push", "pull", "outer", "spiking") for dtype in ("f32", "f64")
 )
+TRAINING_NAMES = tuple(
+    f"connectofit_{kernel}_{dtype}" for kernel in ("train_forward", "train_backward") for dtype in ("f32", "f64")
+)
+"""Kernels that need the vector types of GCC and Clang; a library of another compiler lacks them."""
 SWITCH = "CONNECTOFIT_NO_NATIVE"
 """The environment variable that switches the compiled kernels off, if it is set to anything."""
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """Whether the compiled kernels can be used, and why (not)."""
+    """Whether the compiled kernels can be used, and why (not). training: whether those of `TRAINING_NAMES` are among
+    them."""
 
     available: bool
     reason: str
+    training: bool = False
 
 
 @cache
@@ -39,7 +45,8 @@ def compiled_kernels() -> Kernels:
             False,
             f"compiled kernels were not built ({error}): install a C++17 compiler and then this package again",
         )
-    for name in NAMES:
+    training = all(hasattr(library, name) for name in TRAINING_NAMES)
+    for name in (*NAMES, *(TRAINING_NAMES if training else ())):
         try:
             jax.ffi.register_ffi_target(name, getattr(library, name), platform="cpu")
         except jax.errors.JaxRuntimeError as error:
@@ -48,4 +55,4 @@ def compiled_kernels() -> Kernels:
                 f"compiled kernels were built for XLA's interface {library.ffi_major}.{library.ffi_minor}, which this "
                 f"jaxlib does not take ({error}): install this package again",
             )
-    return Kernels(True, f"compiled kernels for XLA's interface {library.ffi_major}.{library.ffi_minor}")
+    return Kernels(True, f"compiled kernels for XLA's interface {library.ffi_major}.{library.ffi_minor}", training)

@@ -18,15 +18,12 @@
 // chunks of neurons, [chunk, row, neuron of the chunk]; a row of a chunk to which nothing has come is not read.
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <memory>
 #include <new>
 #include <string>
-#include <thread>
 #include <vector>
 
 #if defined(__linux__)
@@ -37,6 +34,7 @@
 #endif
 
 #include "simd.h"
+#include "threads.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
@@ -363,27 +361,6 @@ void deliver_rest(Wire<T>& w) {
         const int64_t target = w.target[e];
         w.part(target / kChunk, (first + later_of[e]) % w.rows)[target % kChunk] += w.weight[e] * w.scale;
       }
-}
-
-// Have `part(0)` to `part(parts - 1)` done by the calling thread and those of the pool that are free.
-template <typename F>
-void share(ffi::ThreadPool& pool, int64_t parts, const F& part) {
-  struct Job {
-    std::atomic<int64_t> next{0}, done{0};
-  };
-  const auto job = std::make_shared<Job>();
-  const auto work = [job, parts, &part] {
-    const FlushToZero flush;
-    // A thread that comes too late finds nothing left, and does not touch what may be gone.
-    for (int64_t k = job->next.fetch_add(1); k < parts; k = job->next.fetch_add(1)) {
-      part(k);
-      job->done.fetch_add(1, std::memory_order_release);
-    }
-  };
-  const int64_t threads = std::min(pool.num_threads(), parts);
-  for (int64_t k = 1; k < threads; ++k) pool.Schedule(std::function<void()>(work));
-  work();
-  while (job->done.load(std::memory_order_acquire) < parts) std::this_thread::yield();
 }
 
 template <typename T>

@@ -15,8 +15,20 @@
   DO(connectofit_spiking_f32) \
   DO(connectofit_spiking_f64)
 
+// These need vector types of the compiler; see sim/native/__init__.py.
+#if defined(__GNUC__)
+#define FOR_EACH_TRAINING_KERNEL(DO)  \
+  DO(connectofit_train_forward_f32)  \
+  DO(connectofit_train_forward_f64)  \
+  DO(connectofit_train_backward_f32) \
+  DO(connectofit_train_backward_f64)
+#else
+#define FOR_EACH_TRAINING_KERNEL(DO)
+#endif
+
 #define DECLARE(name) extern "C" XLA_FFI_Error* name(XLA_FFI_CallFrame*);
 FOR_EACH_KERNEL(DECLARE)
+FOR_EACH_TRAINING_KERNEL(DECLARE)
 
 #define CAPSULE(name)                                                                                   \
   {                                                                                                     \
@@ -35,6 +47,7 @@ PyMODINIT_FUNC PyInit_compiled() {
   PyObject* module = PyModule_Create(&definition);
   if (module == nullptr) return nullptr;
   FOR_EACH_KERNEL(CAPSULE)
+  FOR_EACH_TRAINING_KERNEL(CAPSULE)
   if (PyModule_AddIntConstant(module, "ffi_major", XLA_FFI_API_MAJOR) < 0 ||
       PyModule_AddIntConstant(module, "ffi_minor", XLA_FFI_API_MINOR) < 0) {
     Py_DECREF(module);

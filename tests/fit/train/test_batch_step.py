@@ -47,6 +47,7 @@ def test_batch_is_rollout_of_every_trial(spiking, sides, model):
     np.testing.assert_allclose(run.outputs, expected, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_activity_is_the_rate_in_hz(spiking, sides):
     net, inputs = spiking(inhibitory=False), sides(steps=25).trials(jax.random.key(1), 3).inputs
     readout = new_readout(net, 2, jax.random.key(0))
