@@ -58,7 +58,7 @@ def fold_together(
     return totals
 
 
-def _refractory(spikes: Rows, t_ref_steps: Array) -> Bool[Array, "time sweep row"]:
+def _refractory(spikes: Float[Array, "time sweep 1"], t_ref_steps: Array) -> Bool[Array, "time sweep row"]:
     """Whether each step lies in the refractory period of an earlier spike."""
 
     def step(left: Array, spiking: Array) -> tuple[Array, Array]:
@@ -74,7 +74,8 @@ def _recurrence(a: Array, b: Array, start: Array) -> tuple[Array, Array]:
     def step(y: Array, ab: tuple[Array, Array]) -> tuple[Array, Array]:
         return ab[0] * y + ab[1], y
 
-    last, before = lax.scan(step, start, jnp.broadcast_arrays(a, b))
+    a, b = jnp.broadcast_arrays(a, b)
+    last, before = lax.scan(step, start, (a, b))
     return before, last
 
 
@@ -95,14 +96,14 @@ def _segment(
         own, after[f"current_{k}"] = _recurrence(a, jnp.where(spiking, add, 0.0), state[f"current_{k}"])
         drive, mean = drive + weight * own, mean + share * own
 
+    zero = jnp.zeros_like(cell.decay)
+    reset = zero, zero if cell.v_reset is None else cell.v_reset
+    held = (zero + 1.0, zero) if stands else reset
     if cell.reset_rule is not None:
         fraction, add = cell.reset_rule
         reset = fraction, cell.e * (1.0 - fraction) + add
-    else:
-        reset = 0.0, cell.v_reset
-    held = (1.0, 0.0) if stands else (0.0, cell.v_reset)
     v, after["v"] = _recurrence(chosen(reset[0], held[0], cell.decay), chosen(reset[1], held[1], drive), state["v"])
-    voltage = jnp.where(rests, v if stands else cell.v_reset, cell.decay * v + drive)
+    voltage = jnp.where(rests, v if stands else held[1], cell.decay * v + drive)
 
     threshold = cell.v_threshold
     frozen = rests if cell.freezes else jnp.zeros_like(rests)

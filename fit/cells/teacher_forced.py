@@ -128,9 +128,9 @@ class ForcedLikelihood(CellLoss):
         return -spiking + weight * (0.5 * squares / sd**2 + data["counted"].sum() * jnp.log(sd))
 
     def together(
-        self, cell: CellModel, p: Mapping[str, Float[Array, " row"]], own: Mapping[str, Array], data: Data, dt_ms: float
+        self, cell: CellModel, p: Values, own: Mapping[str, Array], data: Data, dt_ms: float
     ) -> Float[Array, " row"]:
-        """`value` of many parameter vectors, in the layout that makes reverse mode fast; see `runs_together`."""
+        """`value` of many parameter vectors, p and own [row], laid out for reverse mode; see `runs_together`."""
         forced = forced_cell(cell.neuron, p, dt_ms)
         if not isinstance(forced, LinearCell):
             raise refusal(cell.neuron.kind)

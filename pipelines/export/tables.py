@@ -15,18 +15,15 @@ from typing import Any
 
 import networkx as nx
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 
+from connectofit.connectome.csv_cells import csv_cells
 from connectofit.connectome.errors import SchemaError, SettingError, offenders
 from connectofit.pipelines.bundle import Model
 
 # What XML 1.0 cannot hold, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# How text begins that spreadsheets take for a formula, or that the mark itself begins with (so that it can be undone).
-_FORMULA = r"^([=+\-@\t\r\n']|[＝＋－＠])"
-MARK = "'"
 
 
 def to_networkx(model: Model) -> nx.MultiDiGraph | nx.DiGraph:
@@ -98,28 +95,16 @@ def write_parquet(model: Model, path: Path) -> None:
 def write_csv(model: Model, path: Path) -> None:
     """``neurons.csv`` and ``edges.csv``: nothing is written to a spreadsheet that it would run.
 
-    Text (and names of columns) that a spreadsheet would take for a formula gets an apostrophe in front, and so does
-    text that begins with one: taking the first apostrophe away gives every text back. Missing values are empty,
-    empty texts are ``""``. Integers have all their digits. Raises `SchemaError` for columns of lists or structures.
+    Text (and names of columns) that a spreadsheet would take for a formula gets an apostrophe in front, which
+    `plain_cells` takes off again (`connectofit.connectome.csv_cells`). Missing values are empty, empty texts are
+    ``""``. Integers have all their digits. Raises `SchemaError` for columns of lists, structures or bytes.
     """
     path.mkdir()
     for name, table in zip(("neurons", "edges"), model.tables(), strict=True):
-        pc_csv.write_csv(_guarded(table, name), path / f"{name}.csv")
-
-
-def _guarded(table: pa.Table, what: str) -> pa.Table:
-    nested = [f.name for f in table.schema if pa.types.is_nested(f.type) or pa.types.is_binary(f.type)]
-    if nested:
-        raise SchemaError(
-            f"CSV has no cells for lists, structures or bytes; the {what} have such columns: {offenders(nested)}. "
-            "Leave them out, or export to 'parquet'."
-        )
-    columns = []
-    for column in table.columns:
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            column = pc.replace_substring_regex(column, _FORMULA, rf"{MARK}\1")
-        columns.append(column)
-    names = [re.sub(_FORMULA, rf"{MARK}\1", name) for name in table.column_names]
-    return pa.table(columns, names=names)
+        nested = [f.name for f in table.schema if pa.types.is_nested(f.type) or pa.types.is_binary(f.type)]
+        if nested:
+            raise SchemaError(
+                f"CSV has no cells for lists, structures or bytes; the {name} have such columns: {offenders(nested)}. "
+                "Leave them out, or export to 'parquet'."
+            )
+        pc_csv.write_csv(csv_cells(table), path / f"{name}.csv")
