@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from connectofit.connectome.errors import FolderError, unknown_name
-from connectofit.pipelines import folders
 from connectofit.pipelines.bundle import Model, write_bundle
 from connectofit.pipelines.export import parameters, tables
 from connectofit.pipelines.export.brian2 import write_brian2
@@ -19,6 +18,7 @@ from connectofit.pipelines.export.neuroml import write_neuroml
 from connectofit.pipelines.export.nir import write_nir
 from connectofit.pipelines.export.sonata import write_sonata
 from connectofit.pipelines.export.stablehlo import write_stablehlo
+from connectofit.pipelines.folders import aside, make_folder, publish_new
 
 
 @dataclass(frozen=True)
@@ -185,14 +185,14 @@ def export(model: Model, path: str | Path, format: str = "bundle", **options: An
         return write_bundle(model, target)
     if target.exists() or target.is_symlink():
         raise FolderError(f"{str(target)!r} exists already. Name another path, or remove it first.")
-    folders.make_folder(target.parent)
-    aside = folders.aside(target)
-    _remove(aside)
+    make_folder(target.parent)
+    beside = aside(target)
+    _remove(beside)
     try:
-        chosen.write(model, aside, **options)
-        folders.publish_new(aside, target)
+        chosen.write(model, beside, **options)
+        publish_new(beside, target)
     finally:
-        _remove(aside)
+        _remove(beside)
     return target
 
 

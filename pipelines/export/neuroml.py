@@ -10,7 +10,6 @@ constant currents pulseGenerator.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from connectofit.pipelines.export.point_network import (
     refusal,
     whole_steps,
 )
+from connectofit.pipelines.export.tables import NOT_XML
 from connectofit.sim import Stimulus
 
 _SYNAPSES = (
@@ -39,8 +39,6 @@ _SYNAPSES = (
     "alpha_conductance",
     "dual_exponential_conductance",
 )
-# What XML 1.0 cannot hold, not even escaped.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 Group = tuple[str, int]  # the NeuroML population of a neuron, and its index there
 
 
@@ -82,7 +80,7 @@ def write_neuroml(
 def _against(net: PointNetwork) -> Sequence[str]:
     texts: list[str | int] = [*(c.name for c in net.cells), *(c.name for c in net.contacts)]
     texts += [i for c in net.cells for i in c.ids]
-    wrong = [text for text in texts if isinstance(text, str) and _NOT_XML.search(text)]
+    wrong = [text for text in texts if isinstance(text, str) and NOT_XML.search(text)]
     return [f"the name {text!r} has characters that XML cannot hold" for text in wrong]
 
 

@@ -23,7 +23,7 @@ from connectofit.connectome.errors import SchemaError, SettingError, offenders
 from connectofit.pipelines.bundle import Model
 
 # What XML 1.0 cannot hold, not even escaped.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def to_networkx(model: Model) -> nx.MultiDiGraph | nx.DiGraph:
@@ -54,9 +54,9 @@ def write_graphml(model: Model, path: Path) -> None:
     """GraphML with typed attributes. Raises `SettingError` for text that XML cannot hold, and for lists, times and
     bytes."""
     graph = to_networkx(model)
-    wrong = [node for node in graph if isinstance(node, str) and _NOT_XML.search(node)]
+    wrong = [node for node in graph if isinstance(node, str) and NOT_XML.search(node)]
     attributes = [data for _, data in graph.nodes(data=True)] + [data for *_, data in graph.edges(data=True)]
-    wrong += [v for data in attributes for v in data.values() if isinstance(v, str) and _NOT_XML.search(v)]
+    wrong += [v for data in attributes for v in data.values() if isinstance(v, str) and NOT_XML.search(v)]
     if wrong:
         raise SettingError(
             f"GraphML is XML, which cannot hold control characters; found in {offenders(wrong)}. Remove them, or "

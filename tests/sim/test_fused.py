@@ -349,6 +349,7 @@ def test_trials_are_those_of_single_steps():
     np.testing.assert_allclose(fused.trace("rate_Hz"), slow.trace("rate_Hz"), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_batch_of_fused_runs_is_that_of_single_ones():
     net = THREE_DELAYS
     with jax.enable_x64(True):

@@ -133,11 +133,8 @@ def test_random_feedback_leaves_the_readout_gradient(spiking, problem, sides):
     assert not np.allclose(a["input"]["input_E.log_gain"], b["input"]["input_E.log_gain"])
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [pytest.param(DRTRL(), marks=pytest.mark.slow), pytest.param(EProp(), marks=pytest.mark.slow), ESDRTRL()],
-    ids=lambda rule: rule.name,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", [DRTRL(), EProp(), ESDRTRL()], ids=lambda rule: rule.name)
 def test_online_memory_does_not_grow_with_the_trial(spiking, problem, sides, rule):
     made = problem(spiking(inhibitory=False))
     values = made.trainable.initial(made.net, made.readout)
