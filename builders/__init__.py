@@ -3,6 +3,7 @@
 from connectofit.builders.build import build
 from connectofit.builders.cells import Cell
 from connectofit.builders.edge_tables import stream_network
+from connectofit.builders.from_network import spec_of
 from connectofit.builders.microcircuit import potjans_diesmann_network, potjans_diesmann_state
 from connectofit.builders.random_edges import Bernoulli, FixedInDegree, FixedTotal
 from connectofit.builders.rate_network import rate_network
@@ -35,6 +36,7 @@ __all__ = [
     "potjans_diesmann_state",
     "rate_network",
     "read_sonata_circuit",
+    "spec_of",
     "stream_network",
     "task_network",
 ]

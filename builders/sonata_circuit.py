@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -35,14 +35,20 @@ from connectofit.connectome.report import ValidationReport
 
 
 def read_sonata_circuit(
-    config: str | Path, *, root: str | Path | None = None, resolution_ms: float = 0.1
+    config: str | Path,
+    *,
+    root: str | Path | None = None,
+    resolution_ms: float = 0.1,
+    pair_delays: Literal["one", "mean"] = "one",
 ) -> tuple[Connectome, ModelSpec, ValidationReport]:
     """Read the circuit of a SONATA configuration.
 
     Parameters
     ----------
     config: of the circuit, or of a simulation that names it. root: the folder that all its files have to be in; the
-    configuration's own where left out. resolution_ms: the time step that delays are rounded to.
+    configuration's own where left out. resolution_ms: the time step that delays are rounded to. pair_delays: ``"one"``
+    refuses edges that join the same neurons with different delays; ``"mean"`` makes one of them with the mean of their
+    delays, each counted by the charge it brings, and says for how many.
 
     Returns
     -------
@@ -52,11 +58,14 @@ def read_sonata_circuit(
     Raises
     ------
     MissingFileError, MissingExtraError (h5py, of the extra ``sonata``). SchemaError: files that are not SONATA's, that
-    are outside of `root` or point out of themselves, and edges that join the same neurons with different delays or
-    receptors. SettingError: a resolution that is not above 0, and a circuit without any neuron that is understood.
+    are outside of `root` or point out of themselves, and edges that join the same neurons with different delays (see
+    `pair_delays`), signs or receptors. SettingError: a resolution that is not above 0, another `pair_delays`, and a
+    circuit without any neuron that is understood.
     """
     if not (np.isfinite(resolution_ms) and resolution_ms > 0):
         raise SettingError(f"resolution_ms has to be above 0; found {resolution_ms!r}.")
+    if pair_delays not in ("one", "mean"):
+        raise SettingError(f"pair_delays has to be 'one' or 'mean'; found {pair_delays!r}.")
     path = Path(config)
     files = read_circuit_files(path, None if root is None else Path(root))
     told = Told()
@@ -68,7 +77,7 @@ def read_sonata_circuit(
     sets = _parameter_sets(files, told)
     neurons = _neuron_table(files, sets, told)
     edges = Edges.of(files, first, sets, told)
-    merged = edges.merged(neurons, told)
+    merged = edges.merged(neurons, told, mean_delay=pair_delays == "mean")
     connectome = Connectome.from_edges(
         neurons,
         pre=merged.pre.astype(np.int32),

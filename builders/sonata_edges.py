@@ -72,10 +72,14 @@ class Edges:
             **{name: np.concatenate(all_of) for name, all_of in parts.items()}, receptors=receptors, further=further
         )
 
-    def merged(self, neurons: pa.Table, told: Told) -> Edges:
-        """One edge for those that join the same neurons in the same way: counts added, sizes averaged by count."""
+    def merged(self, neurons: pa.Table, told: Told, *, mean_delay: bool = False) -> Edges:
+        """One edge for those that join the same neurons in the same way: counts added, sizes averaged by count.
+
+        mean_delay: different delays are no other way; they are averaged by count times size.
+        """
         order = np.lexsort((self.delay_ms, self.sign, self.receptor, self.post, self.pre))
-        keys = [getattr(self, name)[order] for name in ("pre", "post", "receptor", "sign", "delay_ms")]
+        names = ("pre", "post", "receptor", "sign", "delay_ms")
+        keys = [getattr(self, name)[order] for name in (names[:-1] if mean_delay else names)]
         new = np.ones(len(order), bool)
         new[1:] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
         group = np.cumsum(new) - 1
@@ -85,10 +89,11 @@ class Edges:
             ids = neurons.column("id")
             shown = [f"{ids[int(pre[k])]} -> {ids[int(post[k])]}" for k in again[:5].tolist()]
             raise SchemaError(
-                f"{again.size} pairs of neurons are joined by edges of different delays, signs or receptors, and a "
-                f"connectome has one edge from a neuron to another: {', '.join(shown)}"
-                f"{', ...' if again.size > 5 else ''}. Give the edges of a pair one delay, or put the others on a "
-                "population of their own."
+                f"{again.size} pairs of neurons are joined by edges of different {'' if mean_delay else 'delays, '}"
+                f"signs or receptors, and a connectome has one edge from a neuron to another: {', '.join(shown)}"
+                f"{', ...' if again.size > 5 else ''}. "
+                + ("" if mean_delay else "pair_delays='mean' averages the delays of a pair. ")
+                + "Edges of another sign or receptor can only be read apart, in a circuit without the others."
             )
         count = np.bincount(group, self.count[order]) if len(order) else np.zeros(0)
         total = np.bincount(group, (self.count * self.weight)[order]) if len(order) else np.zeros(0)
@@ -102,13 +107,26 @@ class Edges:
                 "same pair",
                 len(order) - len(first),
             )
-        whole = np.where(
-            np.bincount(group, minlength=len(first)) == 1, self.weight[first], total / np.maximum(count, 1)
-        )
+        single = np.bincount(group, minlength=len(first)) == 1
+        whole = np.where(single, self.weight[first], total / np.maximum(count, 1))
+        delay = _mean_delays(self, order, group, told) if mean_delay and len(order) else self.delay_ms[first]
         return Edges(
-            pre, post, np.round(count).astype(np.int64), self.sign[first], whole, self.delay_ms[first],
+            pre, post, np.round(count).astype(np.int64), self.sign[first], whole, delay,
             self.receptor[first], self.receptors, {name: column[first] for name, column in self.further.items()},
         )  # fmt: skip
+
+
+def _mean_delays(edges: Edges, order: np.ndarray, group: np.ndarray, told: Told) -> np.ndarray:
+    """[group] The mean of the delays, each counted by the charge it brings (evenly where that is 0)."""
+    delay, charge = edges.delay_ms[order], (edges.count * edges.weight)[order]
+    charge = np.where((np.bincount(group, charge) > 0)[group], charge, 1.0)
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    least, most = np.minimum.reduceat(delay, starts), np.maximum.reduceat(delay, starts)
+    mean = np.bincount(group, charge * delay) / np.bincount(group, charge)
+    if averaged := int((least < most).sum()):
+        what = "have several delays, which were averaged"
+        told.add("warning", "delays_averaged", "edges", what, f"at most {(most - least).max():g} ms apart", averaged)
+    return np.where(least < most, mean, least)
 
 
 _OWN = dict.fromkeys(("pre", "post", "kind", "count", "sign", "weight", "delay_ms", "receptor"))

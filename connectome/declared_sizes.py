@@ -83,11 +83,16 @@ def _check_array(file: IO[bytes], size: int, where: str) -> None:
 
 def check_parquet(path: Path) -> None:
     """Raise `SchemaError` if a Parquet file declares more rows or bytes than it can hold."""
-    size = path.stat().st_size
     try:
         metadata = pq.read_metadata(path)
     except (OSError, ValueError) as error:  # Arrow's errors are both
         raise SchemaError(f"{path} is no Parquet file that can be read: {error}.") from None
+    check_footer(metadata, path)
+
+
+def check_footer(metadata: pq.FileMetaData, path: Path) -> None:
+    """As `check_parquet`, with the footer read already."""
+    size = path.stat().st_size
     unpacked = sum(metadata.row_group(k).total_byte_size for k in range(metadata.num_row_groups))
     most_rows, most_bytes = max(SMALL_ROWS, MAX_ROWS_PER_BYTE * size), max(SMALL_BYTES, MAX_EXPANSION * size)
     if metadata.num_rows > most_rows or unpacked > most_bytes:

@@ -22,6 +22,7 @@ import pyarrow.feather as pa_feather
 import pyarrow.parquet as pa_parquet
 
 from connectofit.connectome.columns import Table
+from connectofit.connectome.declared_sizes import check_footer
 from connectofit.connectome.errors import MissingFileError, SchemaError, offenders, unknown_name
 from connectofit.connectome.report import Found, examples_of, rows_text
 
@@ -149,6 +150,7 @@ def _from_file(
 
 def _read_parquet(path: Path, left_out: Sequence[str]) -> pa.Table:
     with pa_parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        check_footer(file.metadata, path)
         names = file.schema_arrow.names
         table = file.read(columns=[name for name in names if name not in left_out] if left_out else None)
     if table.num_rows != file.metadata.num_rows:

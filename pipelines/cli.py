@@ -1,4 +1,5 @@
-"""The command line: ``connectofit run | sweep | clean | recipes | validate | inspect | recordings | export | doctor``.
+"""The command line: ``connectofit run | sweep | clean | recipes | validate | inspect | recordings | circuit | export |
+doctor``.
 
 Exit codes: 0 done, 1 the run failed (an error in the program, or interrupted), 2 bad input (one message, no traceback).
 """
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from connectofit.connectome import Connectome, ValidationReport, presets, read_connectome
 from connectofit.connectome.errors import ConnectofitError, DivergedError, SettingError
+from connectofit.pipelines.cli_circuit import circuit_command
 from connectofit.pipelines.cli_export import export_command
 from connectofit.pipelines.cli_recordings import recordings_command
 from connectofit.pipelines.cli_run import clean_command, run, sweep_command
@@ -60,6 +62,7 @@ main.add_command(clean_command)
 main.add_command(sweep_command)
 main.add_command(export_command)
 main.add_command(recordings_command)
+main.add_command(circuit_command)
 
 
 @main.command(name="recipes")

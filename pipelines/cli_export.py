@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+import pyarrow as pa
 
+from connectofit.builders import Cell, ModelSpec, NeuronRule, build
+from connectofit.connectome import Connectome
 from connectofit.connectome.errors import MissingFileError, SettingError, offenders
-from connectofit.pipelines.bundle import load_model
+from connectofit.pipelines.bundle import Model, load_model
 from connectofit.pipelines.export import FORMATS, export, listing
 from connectofit.pipelines.folders import MANIFEST
 
@@ -28,17 +32,20 @@ _FORMATS = ", ".join(FORMATS)
 )
 @click.option("--list", "list_", is_flag=True, help="List the formats, and what each keeps, loses and refuses.")
 def export_command(run: Path | None, format_: str | None, out: Path | None, given: Sequence[str], list_: bool) -> None:
-    """Write the model of RUN, the folder of a run or a model bundle in it, in another format."""
+    """Write a fitted model in another format.
+
+    RUN is the folder of a run, a model bundle in it, or the file of a fitted cell (fit/cells/NAME.toml).
+    """
     if list_:
         click.echo(listing())
         return
     if run is None or format_ is None:
         raise click.UsageError("Name a run and a --format, or ask for the formats with --list.")
     options = _options(given)
-    model = load_model(_bundle_of(run))
+    model = _cell_model(run) if run.suffix == ".toml" else load_model(_bundle_of(run))
     if out is None:
         ending = FORMATS[format_].suffix or f"-{format_}" if format_ in FORMATS else ""
-        out = Path(f"{run.resolve().name}{ending}")
+        out = Path(f"{run.resolve().name.removesuffix('.toml')}{ending}")
     click.echo(f"Written: {export(model, out, format=format_, **options)}")
 
 
@@ -48,7 +55,20 @@ def _bundle_of(run: Path) -> Path:
     if len(found) > 1:
         names = [str(path) for path in found]
         raise MissingFileError(f"The run {str(run)!r} holds several models: {offenders(names)}. Name one of them.")
+    cells = sorted(str(path) for path in run.glob("*/cells/*.toml"))
+    if cells and not found:
+        raise MissingFileError(f"The run {str(run)!r} holds fitted cells: {offenders(cells)}. Name one of them.")
     return found[0] if found else run
+
+
+def _cell_model(path: Path) -> Model:
+    """A network of one neuron, the fitted cell."""
+    cell = Cell.load(path)
+    none = np.zeros(0, np.int32)
+    graph = Connectome.from_edges(pa.table({"id": [cell.name]}), pre=none, post=none, count=none)
+    rule = NeuronRule(cell.name, cell.model, params=cell.params, settings=cell.settings)
+    spec = ModelSpec((rule,), name=cell.name, description="a fitted cell")
+    return Model(build(graph, spec), graph, spec, {"fitted": dict(cell.fitted)})
 
 
 def _options(given: Sequence[str]) -> dict[str, Any]:

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from connectofit.connectome.errors import SettingError, offenders, unknown_name
 from connectofit.pipelines.config import Settings
+from connectofit.pipelines.progress import Progress, progress_bar
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -35,7 +34,7 @@ class StageContext:
     Parameters: `settings` the stage's section of the recipe, checked; `out` an empty folder to write to; `inputs` the
     output folder of each declared input stage (read only); `files` the data files that the stage declared; `work` a
     folder for checkpoints, which outlives a killed run and is emptied when the stage's key changes or it completes;
-    `show_progress` whether bars are drawn. For a stage that documents the run also `costs`, what the stages before it
+    `show_progress` whether progress is shown. For a stage that documents the run also `costs`, what those before it
     cost, and `provenance`: ``recipe``, ``environment`` (versions) and ``stages``, each with its ``key``, ``settings``
     and ``files`` (name and SHA-256), as plain values.
     """
@@ -49,14 +48,9 @@ class StageContext:
     costs: Mapping[str, StageCost] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    def bar(self, total: int | None, label: str, unit: str = "it") -> tqdm:
-        """A progress bar that appears after two seconds; call `.update(n)`, and `.close()` or use it in `with`."""
+    def bar(self, total: int | None, label: str, unit: str = "it") -> Progress:
+        """A progress bar, or lines of the log without a terminal; to be used in `with`, or closed."""
         return progress_bar(total, label, unit=unit, show=self.show_progress)
-
-
-def progress_bar(total: int | None, label: str, *, unit: str = "it", show: bool = True) -> tqdm:
-    """A tqdm bar on standard error that stays hidden for the first two seconds."""
-    return tqdm(total=total, desc=label, unit=unit, disable=not show, delay=2.0, leave=False, dynamic_ncols=True)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ import pandas as pd
 from connectofit.connectome.errors import ConnectofitError, FolderError, MissingExtraError, SettingError
 from connectofit.pipelines import folders, lock
 from connectofit.pipelines.pipeline import Pipeline, find_recipe
-from connectofit.pipelines.stages import dependents, progress_bar
+from connectofit.pipelines.progress import progress_bar
+from connectofit.pipelines.stages import dependents
 from connectofit.pipelines.sweep_plot import sweep_plot
 
 logger = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ import pandas as pd
 from connectofit.pipelines.report import TEMPLATE
 from connectofit.pipelines.results import RunResult
 from connectofit.pipelines.stages import Stage
+from connectofit.pipelines.task_export import export_model
 from connectofit.pipelines.task_report import score_table, write_report
 from connectofit.pipelines.task_settings import TaskSettings, TrainSettings, WiringSettings
 from connectofit.pipelines.task_stages import load_task, make_task, make_wiring, train, wiring_files
@@ -32,8 +33,16 @@ STAGES = (
             "weights.parquet",
             "ends.parquet",
             "parameters.npz",
+            "readout.json",
             "activity.npz",
         ),
+    ),
+    Stage(
+        "export",
+        export_model,
+        inputs=("wiring", "task", "train"),
+        outputs=("model/*",),
+        documents_run=True,
     ),
     Stage(
         "report",
@@ -55,6 +64,8 @@ def summary(result: RunResult) -> str:
         lines += [table.caption, pd.DataFrame(list(table.rows), columns=list(table.columns)).to_string(index=False), ""]
     if "report" in done:
         lines.append(f"Report: {result.path('report', 'report.html')}")
+    if "export" in done:
+        lines.append(f"Model:  {result.path('export', 'model')}")
     lines.append(f"Run:    {result.folder} (up to stage {result.stages[-1].name!r})")
     return "\n".join(lines)
 

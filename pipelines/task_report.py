@@ -142,7 +142,15 @@ def _learning(folder: Path, task: GroupedTask) -> Blocks:
     figure = task_figures.learning(history, labels, 1 / task.n_outputs)
     ends = pd.read_parquet(folder / "ends.parquet")
     rows = [
-        (LABELS[e["control"]], e["seed"], e["steps"], e["best_step"], f"{e['validation_accuracy']:.3f}", e["ended"])
+        (
+            LABELS[e["control"]],
+            e["seed"],
+            e["steps"],
+            e["best_step"],
+            f"{e['validation_accuracy']:.3f}",
+            e["ended"],
+            e["block"],
+        )
         for e in ends.to_dict("records")
     ]
     said = ", ".join(
@@ -153,7 +161,7 @@ def _learning(folder: Path, task: GroupedTask) -> Blocks:
         picture(figure, f"Accuracy on validation trials by step; the best reached: {said}.", "A line is one seed."),
         Table(
             "How each training ended",
-            ("", "seed", "steps", "best step", "validation there", "ended by"),
+            ("", "seed", "steps", "best step", "validation there", "ended by", "steps run by"),
             rows,
             numeric=(1, 2, 3, 4),
         ),

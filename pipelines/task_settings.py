@@ -27,13 +27,18 @@ Control = Literal["rewired", "signs", "input_readout", "readout"]
 
 
 class WiringSettings(Settings):
-    """Whose wiring constrains the network: a graph drawn at random or by distance, or tables of a connectome."""
+    """Whose wiring constrains the network: a graph drawn at random or by distance, or tables of a connectome.
+
+    random_types: put neurons into so many types at random, the column "random_type" (for train.types): a stand-in for
+    the cell types of a connectome.
+    """
 
     source: Literal["random", "distance", "tables"] = "random"
     neurons: int = Field(default=400, ge=10)
     density: float = Field(default=0.1, gt=0, le=1)
     inhibitory: float = Field(default=0.2, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)
+    random_types: int | None = Field(default=None, ge=1)
     edges: DataFile | None = None
     neuron_table: DataFile | None = None
     preset: str | None = None

@@ -7,8 +7,9 @@ on from its own checkpoint where it was killed. Test trials are drawn by the fin
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from scipy.stats import binomtest
 
 from connectofit.builders import task_network
@@ -24,9 +26,9 @@ from connectofit.connectome.errors import MissingFileError, SettingError, unknow
 from connectofit.connectome.nulls import shuffle_signs
 from connectofit.connectome.synthetic import distance_rule, erdos_renyi
 from connectofit.fit.tasks import GroupedTask
-from connectofit.fit.train import Penalties, Readout, TrainSchedule, delay_curriculum, evaluate_task, train_task
+from connectofit.fit.train import Penalties, TrainSchedule, delay_curriculum, evaluate_task, train_task
 from connectofit.fit.train.streams import stream_key
-from connectofit.pipelines.arrays import flatten_params, read_arrays, write_arrays
+from connectofit.pipelines.arrays import flatten_params, nest_params, read_arrays, write_arrays
 from connectofit.pipelines.stages import StageContext
 from connectofit.pipelines.task_settings import TASKS, TaskSettings, TrainSettings, WiringSettings
 from connectofit.sim import Network, rollout
@@ -54,6 +56,10 @@ def make_wiring(context: StageContext) -> None:
         if s.edges is None:
             raise MissingFileError('wiring.source is "tables", so wiring.edges has to name the table of edges.')
         graph, report = read_connectome(s.edges, s.neuron_table, preset=s.preset or "auto")
+    if s.random_types is not None:
+        drawn = np.random.default_rng([s.seed, 1]).integers(s.random_types, size=graph.n_neurons)
+        types = pa.array([f"type {k}" for k in drawn.tolist()])
+        graph = replace(graph, neurons=graph.neurons.append_column("random_type", types))
     graph.write(context.out / "connectome")
     (context.out / "validation.json").write_text(report.to_json(), encoding="utf-8")
 
@@ -133,8 +139,9 @@ def train(context: StageContext) -> None:
     first = todo[0]
     arrays = read_arrays(context.work / first.name / "parameters.npz")
     write_arrays(context.out / "parameters.npz", arrays)
+    shutil.copy(context.work / first.name / "readout.json", context.out / "readout.json")
     before = network_of(first, s, graph, task)
-    after = before.with_params(_params(arrays))
+    after = before.with_params(nest_params(arrays))
     activity = {
         f"{when}_{name}": value
         for when, net in (("before", before), ("after", after))
@@ -211,7 +218,8 @@ def _train_one(
     }
     for name, table in tables.items():
         table.to_parquet(folder / f"{name}.parquet", index=False)
-    write_arrays(folder / "parameters.npz", flatten_params(result.network.params) | _readout_arrays(result.readout))
+    write_arrays(folder / "parameters.npz", flatten_params(result.network.params))
+    (folder / "readout.json").write_text(json.dumps(result.readout.to_dict()), encoding="utf-8")
     (folder / "done").touch()
 
 
@@ -245,20 +253,6 @@ def _weights(before: Network, after: Network) -> pd.DataFrame:
         ]
         parts.append(pd.DataFrame({"projection": old.name, "before": values[0], "after": values[1]}))
     return pd.concat(parts, ignore_index=True)
-
-
-def _readout_arrays(readout: Readout) -> dict[str, np.ndarray]:
-    return {"readout/weights": np.asarray(readout.weights), "readout/bias": np.asarray(readout.bias)}
-
-
-def _params(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    params: dict[str, dict[str, np.ndarray]] = {}
-    for name, value in arrays.items():
-        kind, _, rest = name.partition("/")
-        if kind == "params":
-            owner, _, parameter = rest.rpartition("/")
-            params.setdefault(owner, {})[parameter] = value
-    return params
 
 
 def shown_activity(net: Network, task: GroupedTask, seed: int) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from connectofit.data import celegans_paths
 from connectofit.pipelines.arrays import nest_params, read_arrays
 from connectofit.pipelines.bundle import Model
 from connectofit.pipelines.export import export
+from connectofit.pipelines.progress import on_terminal
 from connectofit.pipelines.stages import StageContext
 from connectofit.pipelines.worm_settings import BuildSettings, ImportSettings
 from connectofit.sim import Network, Step, simulate
@@ -104,7 +105,7 @@ def simulate_network(context: StageContext) -> None:
         stimuli=[step],
         record=["v"],
         seed=settings.seed,
-        progress=context.show_progress,
+        progress=context.show_progress and on_terminal(),
     )
     voltages = recording.traces["v"]
     table = pd.DataFrame(np.asarray(voltages.values), columns=[str(item) for item in voltages.ids])

@@ -21,8 +21,20 @@ settings.load_profile("connectofit")
 LONGEST = ("test_readme.py", "test_worm_fit.py", "test_cell.py", "test_cell_fit.py", "test_uncertainty_gauge.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest modules first: a module goes to one process, and at the end the others should not wait for it."""
+    """Mark as slow what `few` leaves out; and the longest modules first: a module goes to one process, and at the end
+    the others should not wait for it."""
+    sets: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("few"):
+            sets.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for several in sets.values():
+        (n,) = several[0].get_closest_marker("few").args
+        kept = {round(k * (len(several) - 1) / max(n - 1, 1)) for k in range(n)}
+        for k, item in enumerate(several):
+            if k not in kept:
+                item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 

@@ -11,11 +11,13 @@ W / tau whatever the time step is.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -39,6 +41,21 @@ class Readout:
     @property
     def n_outputs(self) -> int:
         return self.bias.shape[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, which `from_dict` reads back."""
+        return {
+            "weights": np.asarray(self.weights).tolist(),
+            "bias": np.asarray(self.bias).tolist(),
+            "tau_ms": self.tau_ms,
+            "populations": list(self.populations),
+        }
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Readout:
+        """The inverse of `to_dict`."""
+        weights, bias = jnp.asarray(told["weights"]), jnp.asarray(told["bias"])
+        return cls(weights, bias, float(told["tau_ms"]), tuple(told["populations"]))
 
     def decay(self, dt_ms: float) -> float:
         """What a step leaves of y."""

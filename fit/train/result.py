@@ -36,6 +36,7 @@ class SeedRun:
     best_step: int
     ended: str
     values: Values
+    block: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +46,8 @@ class TrainResult:
     network, readout: of the best seed. networks, readouts: of all, in the order of `seeds`. history: one row for each
     seed and step: seed, step, training (loss of the batch before the step), accuracy (of the same batch), validation
     and validation_accuracy (after the step; NaN where it was not looked at), lesson. seeds: one row a seed: seed,
-    steps,
-    best_step, validation, validation_accuracy there, and why it ended ("steps", "goal", "patience").
+    steps, best_step, validation, validation_accuracy there, why it ended ("steps", "goal", "patience"), and the block
+    that ran the steps ("compiled" or "jax").
     """
 
     network: Network
@@ -95,6 +96,7 @@ def gather(runs: Sequence[SeedRun], task: Task, source: str) -> TrainResult:
                 "validation": at[2],
                 "validation_accuracy": at[3],
                 "ended": run.ended,
+                "block": run.block,
             }
         )
     seeds = pd.DataFrame(rows)

@@ -18,6 +18,7 @@ from connectofit.connectome.errors import SettingError, offenders
 from connectofit.fit.tasks import TaskTrials
 from connectofit.fit.train.batch_step import Block, make_batched
 from connectofit.fit.train.bptt import run_batch
+from connectofit.fit.train.coefficients import chosen_block
 from connectofit.fit.train.losses import Penalties, accuracy, mean_answer, task_loss
 from connectofit.fit.train.readout import Readout
 from connectofit.fit.train.trainable import GROUPS, Trainable, Values
@@ -70,6 +71,10 @@ class Rule(ABC):
         """Raises a `SettingError` for networks and tasks that the rule does not support."""
         return
 
+    def runs_on(self, problem: Problem, n_trials: int) -> str:
+        """What runs the steps of a batch: "compiled" or "jax", see `make_batched`."""
+        return "jax"
+
     @abstractmethod
     def gradient(
         self, problem: Problem, values: Values, trials: TaskTrials, seed_key: PRNGKeyArray, key: PRNGKeyArray
@@ -84,6 +89,12 @@ class BPTT(Rule):
     checkpoint: int | Literal["sqrt"] | None = "sqrt"
     block: Block = "auto"
     name: ClassVar[str] = "bptt"
+
+    def runs_on(self, problem: Problem, n_trials: int) -> str:
+        """See `Rule.runs_on`."""
+        source = problem.trainable.source
+        batched = make_batched(problem.net, dt_ms=problem.dt_ms, source=source, noisy=problem.noisy, block=self.block)
+        return chosen_block(batched, n_trials)
 
     def gradient(
         self, problem: Problem, values: Values, trials: TaskTrials, seed_key: PRNGKeyArray, key: PRNGKeyArray
@@ -120,4 +131,6 @@ def finished(loss: Array, score: Array, slope: Values, arrays: dict[str, Array])
     named = {**arrays, "loss": loss}
     for group, owners in slope.items():
         named |= {f"gradient of {group} {owner}": value for owner, value in owners.items()}
+    # Where it overflows, clipping would divide by infinity and nothing would train.
+    named["gradient's norm"] = jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(slope)))
     return Gradient(loss, score, slope, {name: ~jnp.all(jnp.isfinite(a)) for name, a in named.items()})

@@ -186,7 +186,8 @@ def _train_seed(
         "ended": np.zeros((), np.int64),
     }
     history, done = np.zeros((0, 5)), 0
-    identity = _identity(problem, task, rule, schedule, curriculum, seed)
+    block = rule.runs_on(problem, schedule.batch)
+    identity = _identity(problem, task, rule, schedule, curriculum, seed, block)
     if checkpoint is not None and checkpoint.exists():
         done, carry, history = read_checkpoint(checkpoint, identity, carry)
         if progress is not None:
@@ -204,7 +205,8 @@ def _train_seed(
             raise DivergedError(
                 f"Training of seed {seed} diverged in step {done}: {wrong[0]} is not finite. "
                 f"{'The checkpoint holds the state before it. ' if checkpoint else ''}Lower the learning rate "
-                f"({schedule.learning_rate:g}), clip gradients, or start from weaker weights."
+                f"({schedule.learning_rate:g}), clip gradients, start from weaker weights, or take a surrogate of a "
+                "smaller scale: derivatives through many steps grow with it."
             )
         carry = carry | {"values": values, "optimiser": optimiser}
         row = [float(loss), float(score), np.nan, np.nan, lesson]
@@ -224,12 +226,12 @@ def _train_seed(
     chosen = carry["best"] if schedule.validation else carry["values"]
     net, readout = problem.trainable.apply(problem.net, problem.readout, chosen)
     best_step = int(carry["best_step"]) if schedule.validation else done
-    return SeedRun(seed, net, readout, history, best_step, ENDED[int(carry["ended"])], chosen)
+    return SeedRun(seed, net, readout, history, best_step, ENDED[int(carry["ended"])], chosen, block)
 
 
 def _made(name: str) -> int:
     """When an array is made in a step: what is not finite spreads to all that come after it."""
-    return ("activity", "outputs", "loss", "gradient").index(name.split()[0])
+    return ("activity", "outputs", "loss", "gradient", "gradient's").index(name.split()[0])
 
 
 def _lesson(history: np.ndarray, curriculum: tuple[Lesson, ...]) -> int:
@@ -267,7 +269,13 @@ def _judged(carry: dict[str, Any], loss: float, score: float, done: int, schedul
 
 
 def _identity(
-    problem: Problem, task: Task, rule: Rule, schedule: TrainSchedule, curriculum: tuple[Lesson, ...], seed: int
+    problem: Problem,
+    task: Task,
+    rule: Rule,
+    schedule: TrainSchedule,
+    curriculum: tuple[Lesson, ...],
+    seed: int,
+    block: str,
 ) -> str:
     """A digest of all that the course of a training depends on: a checkpoint of another must not be resumed."""
     net, digest = problem.net, hashlib.sha256()
@@ -276,7 +284,7 @@ def _identity(
     wiring = [(p.name, p.pre, p.post, repr(p.synapse), p.delay_ms) for p in net.projections]
     settings = [repr(x) for x in (task, rule, schedule, curriculum, problem.trainable, problem.penalties)]
     readout = [problem.readout.tau_ms, problem.readout.populations]
-    digest.update(json.dumps([versions, models, wiring, settings, readout, seed, problem.dt_ms]).encode())
+    digest.update(json.dumps([versions, models, wiring, settings, readout, seed, problem.dt_ms, block]).encode())
     for path, leaf in jax.tree_util.tree_flatten_with_path((net, problem.readout))[0]:
         array = np.asarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}".encode())

@@ -3,6 +3,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "simd.h"
 #include "xla/ffi/api/c_api.h"
 
 #define FOR_EACH_KERNEL(DO) \
@@ -43,12 +44,17 @@ FOR_EACH_TRAINING_KERNEL(DECLARE)
 static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "compiled", "Compiled kernels; see connectofit.sim.native.", -1,
                                  nullptr, nullptr, nullptr, nullptr, nullptr};
 
+// What sim/native/__init__.py asks for; one more whenever what a kernel takes or gives changes.
+static const long kVersion = 2;
+
 PyMODINIT_FUNC PyInit_compiled() {
   PyObject* module = PyModule_Create(&definition);
   if (module == nullptr) return nullptr;
   FOR_EACH_KERNEL(CAPSULE)
   FOR_EACH_TRAINING_KERNEL(CAPSULE)
-  if (PyModule_AddIntConstant(module, "ffi_major", XLA_FFI_API_MAJOR) < 0 ||
+  if (PyModule_AddIntConstant(module, "version", kVersion) < 0 ||
+      PyModule_AddIntConstant(module, "level", level()) < 0 ||
+      PyModule_AddIntConstant(module, "ffi_major", XLA_FFI_API_MAJOR) < 0 ||
       PyModule_AddIntConstant(module, "ffi_minor", XLA_FFI_API_MINOR) < 0) {
     Py_DECREF(module);
     return nullptr;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <type_traits>
 
 #if defined(__SSE__)
@@ -10,7 +12,8 @@
 
 // The library is built for the processors of all machines of an architecture, never for that of the machine it is built
 // on. On x86 the hot loops are compiled three times, and the best that the processor has is taken when it runs:
-// FOR_EACH_LEVEL(DO, ...) writes DO(suffix, attribute, ...) for each, `level()` says which one.
+// FOR_EACH_LEVEL(DO, ...) writes DO(suffix, attribute, ...) for each, `level()` says which one. The environment variable
+// CONNECTOFIT_CPU_LEVEL (base, avx2 or avx512) asks for a lower one, for tests, and for equal digits on unequal machines.
 #if defined(__x86_64__) && defined(__GNUC__)
 #define AVX2 __attribute__((target("avx2,fma,bmi,bmi2")))
 #define AVX512 \
@@ -19,11 +22,14 @@
 #define LEVELS(name) {name##_base, name##_avx2, name##_avx512}
 static inline int level() {
   static const int found = [] {
+    const char* asked = std::getenv("CONNECTOFIT_CPU_LEVEL");
+    if (asked != nullptr && std::strcmp(asked, "base") == 0) return 0;
+    const bool narrow = asked != nullptr && std::strcmp(asked, "avx2") == 0;
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2")) return 0;
     const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
-    return wide ? 2 : 1;
+    return wide && !narrow ? 2 : 1;
   }();
   return found;
 }

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from connectofit.builders import build, read_sonata_circuit
+from connectofit.builders import ModelSpec, build, read_sonata_circuit
+from connectofit.connectome import Connectome
 from connectofit.connectome.errors import MissingFileError, SchemaError, SettingError
+from connectofit.pipelines.cli import main
 
 h5py = pytest.importorskip("h5py", reason="the extra sonata is not installed")
 
@@ -281,6 +284,43 @@ def test_parallel_edges_of_one_kind_are_merged_and_others_refused(circuit):
         SchemaError, match=r"1 pairs of neurons are joined by edges of different delays.*thalamus/0 -> cortex/0"
     ):
         circuit.read()
+
+
+def test_different_delays_of_a_pair_are_averaged_when_asked_for(circuit):
+    given = {"syn_weight": [2.0, 4.0, 1.0], "delay": [1.0, 2.5, 7.0]}
+    circuit.edges("outer.h5", "outer", "thalamus", "cortex", [0, 0, 1], [0, 0, 2], [5, 5, 5], given)
+    connectome, spec, report = circuit.read(pair_delays="mean")
+    table = connectome.edge_table()
+    values = (column(table, name) for name in ("pre", "count", "weight", "delay_ms"))
+    rows = set(zip(*values, strict=True))
+    assert ("thalamus/0", 2, 3.0, (2.0 * 1.0 + 4.0 * 2.5) / 6.0) in rows
+    assert ("thalamus/1", 1, 1.0, 7.0) in rows
+    (told,) = report.find("delays_averaged")
+    assert told.count == 1
+    assert "at most 1.5 ms apart" in told.message
+    assert build(connectome, spec).n_neurons == connectome.n_neurons
+    circuit.edges("outer.h5", "outer", "thalamus", "cortex", [0, 0], [0, 0], [5, 5], {"syn_weight": [2.0, -4.0]})
+    with pytest.raises(SchemaError, match="different signs or receptors"):
+        circuit.read(pair_delays="mean")
+    with pytest.raises(SettingError, match="'one' or 'mean'; found 'median'"):
+        circuit.read(pair_delays="median")
+
+
+def test_the_command_writes_what_builds_the_same_network(circuit, tmp_path):
+    config, out = circuit.write(), tmp_path / "read"
+    connectome, spec, report = read_sonata_circuit(config)
+    shown = CliRunner().invoke(main, ["circuit", str(config), "--out", str(out)])
+    assert shown.exit_code == 0, shown.output
+    assert str(report) in shown.output
+    assert sorted(path.name for path in out.iterdir()) == ["connectome", "model.toml", "report.txt"]
+    assert ModelSpec.load(out / "model.toml") == spec
+    again = Connectome.read(out / "connectome")
+    assert again.edge_table().equals(connectome.edge_table())
+    assert build(again, spec).n_neurons == connectome.n_neurons
+    twice = CliRunner().invoke(main, ["circuit", str(config), "--out", str(out)])
+    assert (twice.exit_code, "exists already" in twice.output) == (2, True)
+    nowhere = CliRunner().invoke(main, ["circuit", str(config), "--out", str(tmp_path / "no" / "read")])
+    assert (nowhere.exit_code, "There is no folder" in nowhere.output) == (2, True)
 
 
 def test_delays_that_are_rounded_are_counted(circuit):

@@ -138,6 +138,7 @@ def test_out_degrees_are_binomial_within_and_across_blocks(small_blocks, rule, t
     assert share_of_chi_square(observed, expected) > 1e-3
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("rule", [FixedTotal(60), FixedInDegree(6), Bernoulli(0.5)])
 def test_edges_fall_into_blocks_as_if_all_were_drawn_at_once(small_blocks, rule):
     # 12 neurons onto 10, in 4 blocks: the first block's edges are binomial with a quarter of them, over many seeds.
@@ -300,6 +301,7 @@ def test_populations_and_synapses_of_several_names_make_projections():
 # --- the same as by way of a table ------------------------------------------------------------------------------------
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("method", ["event", "auto"])
 def test_the_same_edges_by_way_of_a_connectome_give_the_same_spikes(method):
     cell = {"tau_m_ms": 10.0, "r_m_GOhm": 0.04, "i_bias_pA": 450.0}

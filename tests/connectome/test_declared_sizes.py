@@ -138,6 +138,8 @@ def test_a_table_of_endless_rows_is_refused(tmp_path):
     assert path.stat().st_size < 200_000
     with pytest.raises(SchemaError, match="30,000,000 rows"):
         check_parquet(path)
+    with pytest.raises(SchemaError, match="30,000,000 rows"):
+        read_connectome(path)
 
 
 def test_ordinary_tables_pass_and_other_files_do_not(tmp_path):

@@ -237,6 +237,7 @@ def sampled(exchange: str, samples: int = 1500, rounds: int = 10) -> Counter[obj
     return counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exchange", ["sorting", "loops"])
 def test_swaps_visit_all_graphs_with_the_degrees_evenly(exchange: str) -> None:
     states = graphs_with_degrees(OUT, IN)

@@ -229,6 +229,7 @@ def check(found: dict[str, dict[str, int]]) -> None:
     assert outcomes.get("xskipped", 0) <= 0.1 * sum(outcomes.values())
 
 
+@pytest.mark.slow
 def test_networkx_passes_its_own_tests_on_the_backend(tmp_path: Path):
     found = networkx_tests(TEST_FILES, tmp_path)
     check(found)

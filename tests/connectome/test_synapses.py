@@ -171,6 +171,7 @@ def cut(table: pa.Table, sizes: list[int]) -> Iterator[pa.RecordBatch]:
         start += size
 
 
+@pytest.mark.slow
 @COMMON
 @given(tables(), st.lists(st.integers(0, 20), max_size=5), st.integers(1, 30), st.randoms(use_true_random=False))
 def test_the_result_depends_neither_on_batches_nor_blocks_nor_the_order_of_rows_nor_on_memory(

@@ -17,6 +17,7 @@ def values_by_group(groups, values) -> dict[str, set]:
     return {g: {v for h, v in zip(groups, values.tolist(), strict=True) if h == g} for g in groups}
 
 
+@pytest.mark.slow
 @given(GROUPS, st.integers(2, 10), st.integers(0, 2**32 - 1))
 def test_every_group_is_in_one_fold_and_folds_differ_by_one_group_at_most(groups, n_folds, seed):
     n_folds = min(n_folds, len(set(groups)))

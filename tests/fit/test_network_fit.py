@@ -103,6 +103,7 @@ def test_the_same_seed_gives_the_same_fit_and_another_seed_other_starts(task, re
     assert len(set(first)) == 4
 
 
+@pytest.mark.slow
 def test_without_validation_the_last_step_counts_and_the_loss_is_the_mean_over_all_rows(task):
     free = Parameters(tuple(Free(f.name, start_sd=0.0) for f in task.free.free))
     plain = task.run(free=free, validation=None, hold_out=None, starts=1)
@@ -117,6 +118,7 @@ def test_without_validation_the_last_step_counts_and_the_loss_is_the_mean_over_a
     assert heavier.history["training"][0] == pytest.approx(2.5 * expected.mean(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_start_that_diverges_leaves_the_others_alone_and_is_never_the_best(task):
     # Half of the starts have gains of e to the hundreds and overflow, the others of 0.
     free = Parameters((Free("chemical.log_gain", sd_shared=1e6, start_sd=1e3),))

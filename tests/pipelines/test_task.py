@@ -7,11 +7,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from connectofit.connectome import Connectome
 from connectofit.connectome.errors import MissingFileError, SettingError, UnknownNameError
 from connectofit.fit.tasks import EvidenceAccumulation
+from connectofit.fit.train import evaluate_network
 from connectofit.pipelines import Pipeline
+from connectofit.pipelines.cli import main
+from connectofit.pipelines.task_export import load_trained
 from connectofit.pipelines.task_settings import TrainSettings
 from connectofit.pipelines.task_stages import Training, accuracy_of, load_task, network_of, trainings
 
@@ -51,6 +55,9 @@ def test_wiring_may_come_from_distances_or_tables(tmp_path):
     far = Pipeline.load("evidence", TINY | {"wiring.source": "distance"}).run(tmp_path / "far", until="wiring")
     _, _, attributes = next(iter(Connectome.read(far.path("wiring", "connectome")).edges(data=True)))
     assert "distance_um" in attributes
+    typed = Pipeline.load("evidence", TINY | {"wiring.random_types": 3}).run(tmp_path / "typed", until="wiring")
+    types = Connectome.read(typed.path("wiring", "connectome")).neurons.column("random_type").to_pylist()
+    assert set(types) == {"type 0", "type 1", "type 2"}
     edges = tmp_path / "edges.csv"
     edges.write_text("pre,post,count,sign\na,b,3,1\nb,a,2,-1\n")
     given = {"wiring.source": "tables", "wiring.edges": str(edges)}
@@ -114,4 +121,12 @@ def test_a_small_training_runs_to_its_report_and_resumes(tmp_path):
         assert cited in report, cited
     for other in ("Bellec", "Theodoni"):  # neither e-prop nor distances were asked for
         assert other not in report, other
-    assert [stage.status for stage in pipeline.run(tmp_path / "run").stages] == ["kept"] * 4
+    net, readout, task = load_trained(result.path("export", "model"))
+    trials = pd.read_parquet(result.path("train", "trials.parquet")).query("control == 'model'")
+    again = evaluate_network(net, readout, task, n_trials=len(trials), seed=0)
+    assert again["answer"].tolist() == trials["answer"].tolist()
+    shown = CliRunner().invoke(
+        main, ["export", str(tmp_path / "run"), "--format", "parquet", "--out", str(tmp_path / "t")]
+    )
+    assert shown.exit_code == 0, shown.output
+    assert [stage.status for stage in pipeline.run(tmp_path / "run").stages] == ["kept"] * 5

@@ -83,6 +83,7 @@ def truth(case):
     return fitted(case, case.connectome)
 
 
+@pytest.mark.slow
 def test_gains_of_types_are_recovered_up_to_a_common_factor(truth):
     found = np.asarray(truth[0].network.params["chemical"]["log_gain"])
     centred = found - found.mean() - (LOG_GAIN - LOG_GAIN.mean())

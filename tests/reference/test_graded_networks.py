@@ -59,6 +59,7 @@ def exact(chemical, gap, tau, rest, current, times, slope=2.0, v_half=0.4):
     return solve_ivp(derivative, (0, times[-1]), rest, t_eval=times, rtol=1e-10, atol=1e-12, method="DOP853").y.T
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("method", ["exponential_euler", "euler"])
 def test_network_converges_to_the_solution_of_its_equation_in_first_order(method):
     parts = circuit()

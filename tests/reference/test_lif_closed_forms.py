@@ -61,6 +61,7 @@ def test_firing_rate_is_one_over_refractory_period_plus_time_to_threshold():
     assert spikes[:, -1].sum() == 0  # 149 pA reaches -55.1 mV only
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("t_ref_ms", [0.0, 0.5, 3.0])
 def test_potential_is_held_at_reset_for_the_refractory_period(t_ref_ms):
     dt_ms = 0.5
@@ -71,6 +72,7 @@ def test_potential_is_held_at_reset_for_the_refractory_period(t_ref_ms):
     assert out["v_mV"][first + held + 1, 0] > RESET
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("tau_syn_ms", [5.0, 19.99, 20.0, 40.0])
 def test_postsynaptic_potential_is_the_difference_of_exponentials(tau_syn_ms):
     dt_ms, weight, delay_ms = 0.5, 30.0, 1.5

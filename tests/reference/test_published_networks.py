@@ -70,6 +70,7 @@ def test_a_scaled_microcircuit_has_in_degrees_in_proportion() -> None:
     assert inputs == dict(zip(POPULATION_SIZES, (1600, 1500, 2100, 1900, 2000, 1900, 2900, 2100), strict=True))
 
 
+@pytest.mark.slow
 def test_brunels_network_has_the_sizes_of_his_simulations() -> None:
     # Brunel (2000), sections 2 and 5: N_E = 10,000, N_I = 2,500, C_E = 1,000, C_I = 250, J = 0.1 mV, D = 1.5 ms.
     c = brunel(seed=0)

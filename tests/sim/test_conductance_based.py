@@ -134,6 +134,7 @@ def test_an_action_potential_is_one_spike_at_its_upward_crossing(drive_neurons):
     assert np.diff(np.flatnonzero(rare["spikes"][:, 0])).min() > 400
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("method", "order"), [("exponential_euler", 1), ("euler", 1), ("exponential_midpoint", 2), ("rk4", 4)]
 )

@@ -187,6 +187,7 @@ def assert_same(a, b, tolerance: float) -> None:
         np.testing.assert_allclose(y, x, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow if c == "glif" else ()) for c in CASES])
 def test_fused_runs_are_those_of_single_steps_in_float64(case):
     slow, fused = runs(CASES[case])
@@ -221,6 +222,7 @@ def test_chunks_and_states_do_not_change_a_fused_run():
     assert pairs(whole) == tuple(a + b for a, b in zip(pairs(first), pairs(second), strict=True))
 
 
+@pytest.mark.slow
 def test_sources_masks_and_cuts_are_those_of_single_steps():
     times = [[0.5 * k, 7.0 + k] for k in range(20)]
     net = network(

@@ -76,6 +76,7 @@ def test_gradients_are_the_closed_forms(method):
     np.testing.assert_allclose(dw, x[pre] * g[post], atol=1e-13)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("mapped", [(None, None), (0, 0)])
 def test_derivatives_agree_with_finite_differences_in_both_modes(method, mapped):
@@ -105,6 +106,7 @@ def test_results_do_not_depend_on_whether_jit_or_grad_came_first(method):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_nested_vmap_over_inputs_weights_and_graphs_is_that_of_a_loop(method):
     n_pre, n_post, n_edges = 6, 5, 17
@@ -160,6 +162,7 @@ def rows_of_all_lengths(longest: int, n_post: int, seed: int = 0):
     return pre, rng.integers(0, n_post, len(pre)), rng.normal(size=len(pre)), indptr
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("batch", [1, 2, 3, 16, 19, 40])
 @pytest.mark.parametrize("x64", [False, True])
@@ -229,6 +232,7 @@ def carried_case():
     return csr(indptr, post, n), x, 0.5 * np.stack([weight, 0.5 * weight])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [pytest.param("event", marks=pytest.mark.slow), METHODS[1]])
 @pytest.mark.parametrize(
     "axes", [(0, 0), pytest.param((0, None), marks=pytest.mark.slow), pytest.param((None, 0), marks=pytest.mark.slow)]

@@ -58,6 +58,7 @@ def test_the_field_finds_its_models():
     }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", NEURON_MODELS)
 def test_a_model_keeps_its_variables_shapes_and_dtypes(kind):
     model = NEURON_MODELS[kind]()
@@ -87,6 +88,7 @@ def test_defaults_are_allowed_and_a_specification_finds_the_model(kind):
     ModelSpec.from_dict({"neurons": [{"name": "all", "model": kind}]})
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", MEMBRANES)
 def test_currents_and_conductances_move_the_voltage_by_what_flows_into_its_capacitance(kind):
     model, dt_ms = NEURON_MODELS[kind](), 1e-6
@@ -110,6 +112,7 @@ def test_currents_and_conductances_move_the_voltage_by_what_flows_into_its_capac
             assert slope(*inputs) - free == pytest.approx(current / CAPACITANCE[kind], rel=1e-4)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", MEMBRANES)
 def test_decaying_and_rising_currents_act_over_the_step_not_at_its_start(kind):
     """One step of 0.1 ms with synaptic currents of 0.2 ms, against 50 steps of 2 us that see them at their starts."""
@@ -136,6 +139,7 @@ def test_decaying_and_rising_currents_act_over_the_step_not_at_its_start(kind):
         assert float(once[0] - rest[0]) == pytest.approx(float(often[0] - rest[0]), rel=rtol)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", MEMBRANES)
 def test_a_jump_counts_before_the_threshold_is_tested(kind):
     model = NEURON_MODELS[kind]()
@@ -219,6 +223,7 @@ def losses_of(model, dt_ms):
 SLOW = {*DRIVEN} - {"lif", "gif", "glif5", "adex", "rate", "graded_leaky"}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.slow if k in SLOW else ()) for k in DRIVEN])
 def test_gradients_between_spikes_are_those_of_finite_differences(kind):
     """By every parameter, below and above the threshold. So small a change leaves every spike at its step."""

@@ -54,6 +54,7 @@ def run(net: Network, pre_steps, post_steps, n_steps=400):
     return state, np.asarray(out["cells"]["v_mV"])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("lag", [1, 10, 60, -1, -10, -60])
 def test_weight_change_by_one_pair_is_the_stdp_window(lag):
     delay = 2  # steps: the presynaptic spike counts when it arrives
@@ -134,6 +135,7 @@ def test_learnt_weight_is_what_the_next_spike_is_multiplied_with():
     assert second / first == pytest.approx(2.0, rel=1e-2)  # 0.5, then 0.5 + 0.5, on top of what is left of the first
 
 
+@pytest.mark.slow
 def test_short_term_plasticity_is_the_recursion_of_tsodyks_pawelzik_and_markram():
     use, tau_rec, tau_facil, weight = 0.15, 120.0, 300.0, 30.0
     net = two_neurons(TsodyksMarkram(), weight=weight, use=use, tau_rec_ms=tau_rec, tau_facil_ms=tau_facil)
@@ -163,6 +165,7 @@ def test_depression_without_facilitation_uses_the_same_fraction_at_every_spike()
     assert float(state.projections["syn"]["x"][0]) == pytest.approx(0.125, rel=1e-3)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", PLASTICITY_MODELS)
 def test_gradient_by_every_parameter_of_a_plasticity_is_that_of_finite_differences(kind):
     plasticity = PLASTICITY_MODELS[kind]()

@@ -46,6 +46,7 @@ def finite_difference(f, params, owner, name, entry, h=1e-6):
     return (values[0] - values[1]) / (2 * h)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("method", ["event", "dense"])
 def test_gradient_by_every_parameter_is_that_of_finite_differences(random_worm, method):
     inputs = stimulus(15, 12)
@@ -115,6 +116,7 @@ def test_vmap_over_stimuli_and_ablations_is_a_loop_over_them(random_worm):
             np.testing.assert_allclose(batch[k], one(inputs[k], alive[k]), atol=1e-13)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("delay_ms", [0.0, 6.0])
 def test_run_continued_from_its_state_is_one_run(graded, delay_ms):
     rng = np.random.default_rng(3)
@@ -140,6 +142,7 @@ def test_graded_signal_arrives_exactly_its_delay_later(graded):
     np.testing.assert_array_equal(late[:4], 0.0)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("delay_steps", [1, 3, 7])
 @pytest.mark.parametrize("method", ["event", "dense"])
 def test_spike_moves_the_target_exactly_its_delay_later(lif, delay_steps, method):

@@ -28,6 +28,7 @@ from connectofit.sim.collect import Collector
 STIMULI = (Step("n1", 1.0, 10.0, 60.0), WhiteNoise(["n2", "n3"], 0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_steps", [1])
 def test_chunks_never_change_a_result(random_worm, chunk_steps):
     net = random_worm.with_params({"worm": {"noise": np.full(12, 0.1)}})

@@ -56,6 +56,7 @@ def test_given_spike_trains_act_in_the_step_that_their_time_falls_into():
     assert np.flatnonzero(late[:, 0]).tolist() == [3, 7]  # 3 * 0.1 is 0.30000000000000004
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("mean", [2e-4, 0.3, 4.0, 15.0, 40.0])
 def test_poisson_pulses_in_a_step_have_poissons_distribution(mean):
     counts = current(PoissonPulses("n0", mean * 1e4, 0.1), 2_000, 100, 0.1).ravel()
@@ -90,6 +91,7 @@ def test_ornstein_uhlenbeck_noise_has_its_variance_and_correlation_from_its_firs
         assert covariance == pytest.approx(sigma**2 * np.exp(-lag * dt / tau), abs=4 * error)
 
 
+@pytest.mark.slow
 def test_ornstein_uhlenbeck_noise_is_one_process_however_the_run_is_cut(graded):
     net = graded(SILENT)
     noise = (OrnsteinUhlenbeck(["n1", "n2"], 1.0, 20.0, start_ms=7.0, stop_ms=83.0),)
@@ -187,6 +189,7 @@ def test_cut_without_any_edge_is_refused(graded):
         simulate(graded(SILENT + np.diag([1, 0], 1)), duration_ms=9.0, dt_ms=1.0, interventions=(Cut("n2", "n0"),))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("chunk_steps", [None, 7])
 def test_variables_are_sampled_at_multiples_of_their_interval(graded, chunk_steps):
     net = graded(np.array([[0, 0.8, 0], [0, 0, 0.5], [0, 0, 0.0]]))

@@ -96,6 +96,7 @@ def test_the_eighteen_of_table_s1_are_there():
     assert {*PRIMITIVES, *FORMULAS} == set(NAMES)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", PRIMITIVES)
 def test_derivative_is_that_of_the_primitive(kind):
     width, h = 3.0, 1e-5
@@ -145,6 +146,7 @@ def test_settings_change_the_shape():
     assert total == pytest.approx(0.5, abs=1e-5)  # the wide Gaussians have a standard deviation of 30 mV
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", NAMES)
 def test_spike_is_a_step_with_the_same_derivative_in_forward_and_reverse_mode(kind):
     surrogate = SURROGATES[kind]()

@@ -100,6 +100,7 @@ def peak(rise: float, decay: float) -> float:
     return (np.exp(-t / decay) - np.exp(-t / rise)).max()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("synapse", "kind", "params"),
     [
@@ -132,6 +133,7 @@ def block(v):
     return 1.0 / (1.0 + 1.0 * np.exp(-0.062 * v) / 3.57)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("synapse", "kind", "params", "unblocked"),
     [
@@ -204,6 +206,7 @@ def test_every_edge_acts_after_its_own_delay():
     np.testing.assert_allclose(v - REST, np.sum(each, axis=0), atol=1e-11)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("first", [1, pytest.param(7, marks=pytest.mark.slow), 8])
 def test_run_with_delays_of_edges_goes_on_from_any_state(first):
     net = network(Exponential(), [10.0, -20.0, 40.0], edge_delay_ms=[1.0, 3.5, 2.0])
@@ -232,6 +235,7 @@ def test_graded_synapse_with_delays_of_edges_is_at_rest_when_its_neurons_are():
     assert v[4] > 0
 
 
+@pytest.mark.slow
 def test_gradient_by_gain_and_every_parameter_is_that_of_finite_differences():
     """Of all synapses that carry spikes, each onto a population of its own."""
     rng = np.random.default_rng(0)

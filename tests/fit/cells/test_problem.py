@@ -47,6 +47,7 @@ def _hh_problem(hh, **settings):
     )
 
 
+@pytest.mark.few(1)
 def test_the_voltage_error_of_the_cell_itself_is_0_and_elsewhere_a_mean_over_the_samples(hh):
     recordings, values = hh
     with jax.enable_x64(True):
@@ -141,6 +142,7 @@ def test_the_mask_reaches_from_before_a_spike_to_the_end_of_the_refractory_perio
     assert np.flatnonzero(np.asarray(bare["spikes"])[:, 0]).tolist() == [399]
 
 
+@pytest.mark.slow
 def test_real_cells_become_problems_that_are_finite_at_their_start():
     cells, _ = read_recordings(
         rat_cortex_step_currents(), columns=RAT_CORTEX_COLUMNS, stimulus_ms=RAT_CORTEX_STIMULUS_MS

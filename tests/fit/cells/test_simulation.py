@@ -18,6 +18,7 @@ def _values(model):
     return {k: jnp.asarray(v) for k, v in model.named(model.start).items()}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", FITTABLE)
 def test_a_cell_runs_as_in_a_network(name, steps_and_noise, by_network):
     model = cell_model(name)
@@ -30,6 +31,7 @@ def test_a_cell_runs_as_in_a_network(name, steps_and_noise, by_network):
     np.testing.assert_allclose(np.asarray(out["v_mV"]), voltage, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_sums_are_those_over_the_trace_in_segments_too(steps_and_noise):
     model = cell_model("glif3")
     current = jnp.asarray(steps_and_noise(397, 2))

@@ -49,6 +49,7 @@ def test_a_regular_train_has_the_times_of_the_closed_form():
     np.testing.assert_allclose(found, exact, atol=2 * found.size * DT**2 / 80.0)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", TIMED)
 def test_spikes_are_those_of_the_simulator_within_a_step_each(name, steps_and_noise, by_network):
     model = cell_model(name)
@@ -89,6 +90,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "loss",
     [

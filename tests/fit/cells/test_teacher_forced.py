@@ -49,6 +49,7 @@ def _problem(name, by_network, steps_and_noise, sweeps_of, loss=BOTH, seed=0, **
     )  # fmt: skip
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", LINEAR)
 def test_given_its_own_spikes_a_model_has_its_own_voltage(name, by_network, steps_and_noise):
     model = _model(name)
@@ -120,6 +121,7 @@ def test_the_likelihood_is_that_of_a_loop_over_time(by_network, steps_and_noise,
     assert found == pytest.approx(_by_hand(problem, x), rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["glif3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lif", "glif5", "gif", "adex"))]
 )
@@ -138,6 +140,7 @@ def test_gradients_are_those_of_finite_differences(name, by_network, steps_and_n
     np.testing.assert_allclose(ahead, reverse, rtol=1e-8, atol=1e-9 * np.abs(slopes).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lif", *(pytest.param(f"glif{k}", marks=pytest.mark.slow) for k in range(1, 6))])
 def test_many_parameter_vectors_side_by_side_have_each_its_own_loss_and_gradient(
     name, by_network, steps_and_noise, sweeps_of

@@ -13,6 +13,7 @@ from connectofit.connectome.errors import SettingError
 from connectofit.fit.optimisers import Box, random_starts
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.floats(-50, 50), min_size=3, max_size=3))
 def test_no_coordinate_leaves_the_bounds(z):

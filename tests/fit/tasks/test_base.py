@@ -38,6 +38,7 @@ def same(a: TaskTrials, b: TaskTrials) -> bool:
     return all(bool(jnp.array_equal(x, y)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
+@pytest.mark.few(2)
 @every_task
 def test_the_shapes_are_those_that_the_task_states(task):
     trials = drawn(task, jax.random.key(5), MANY)
@@ -52,6 +53,7 @@ def test_the_shapes_are_those_that_the_task_states(task):
     assert task.input_types[-1] == "noise"
 
 
+@pytest.mark.few(2)
 @every_task
 def test_a_key_draws_the_same_trials_and_another_key_others(task):
     one, again, other = (drawn(task, jax.random.key(s), MANY) for s in (5, 5, 6))
@@ -85,6 +87,7 @@ def test_the_mask_covers_the_period_of_the_answer_alone(task):
     np.testing.assert_array_equal(drawn(task, jax.random.key(5), MANY).mask, np.tile(expected, (MANY, 1)))
 
 
+@pytest.mark.few(2)
 @every_task
 def test_signals_are_at_the_baseline_outside_of_the_steps_that_are_said_to_be_active(task):
     keys = jax.random.split(jax.random.key(0), 60)
@@ -112,6 +115,7 @@ def test_the_table_has_a_row_for_each_trial():
     assert table.index.name == "trial"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("dt_ms", [0.5, 1.0, 2.5])
 def test_spikes_have_the_rates_in_hz_at_any_time_step(dt_ms):
     task = EvidenceAccumulation(
@@ -136,6 +140,7 @@ def test_rates_are_multiples_of_the_full_rate():
     np.testing.assert_allclose(trials.inputs[0], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dt_ms", [0.5, 1.0, 2.0])
 def test_noise_of_rates_has_the_same_effect_on_a_mean_over_time_at_any_time_step(dt_ms):
     task = GoNoGo(dt_ms=dt_ms, input_kind="rates", noise=3.0, fixation_ms=40, background_Hz=0, neurons_per_group=20)

@@ -27,6 +27,7 @@ def correct(task: RandomDots, seed: int) -> int:
     return int(np.sum(np.where(left == right, guess, right > left) == labels))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("coherence", [0.0, 0.064, 0.256])
 @pytest.mark.parametrize("setting", [{}, {"dt_ms": 5.0, "dots_Hz": 60.0}])
 def test_the_ideal_observer_of_spikes_is_as_good_as_one_that_counts(coherence, setting):

@@ -31,6 +31,7 @@ def test_a_delayed_match_shows_sample_and_test_around_a_delay_of_half_a_second()
     np.testing.assert_array_equal(trials.labels, sample == test)
 
 
+@pytest.mark.slow
 def test_neither_stimulus_of_a_delayed_match_alone_tells_the_answer():
     trials = drawn(DelayedMatch(n_stimuli=3, sample_ms=2, test_ms=2, neurons_per_group=1, **TIMES))
     for which in ("sample", "test"):

@@ -84,6 +84,7 @@ def test_observations_become_spikes_of_their_rates(module):
     assert inputs[:, 5:, 1:].sum() == 0
 
 
+@pytest.mark.slow
 def test_trials_of_different_length_need_one_that_is_long_enough(module):
     spread = (("spread", 4),)
     with pytest.raises(SettingError, match=r"differ in length.*Give trial_ms"):

@@ -180,6 +180,7 @@ def test_single_precision_is_near():
     _assert_close(*_both(net, _inputs(17)), 2e-4)
 
 
+@pytest.mark.few(3)
 @needs_kernels
 @pytest.mark.parametrize("surrogate", sorted(SURROGATES.keys() - {"squarewave_fourier_series", "q_pseudo_spike"}))
 def test_surrogates_have_the_derivatives_of_their_text(surrogate):
@@ -211,6 +212,7 @@ def test_surrogates_have_the_derivatives_of_their_text(surrogate):
         )
 
 
+@pytest.mark.slow
 @needs_kernels
 def test_derivatives_are_finite_differences_where_nothing_spikes_anew():
     # The readout is linear in the spikes, but voltages move smoothly with the gains as long as no spike comes or goes.

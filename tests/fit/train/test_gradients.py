@@ -33,6 +33,7 @@ def _assert_equal(a, b, rtol=2e-4):
             np.testing.assert_allclose(a[group][name], b[group][name], atol=rtol * scale, err_msg=f"{group} {name}")
 
 
+@pytest.mark.slow
 def test_bptt_is_the_finite_difference_on_rates(rates, problem, sides):
     with jax.enable_x64():
         net = rates()
@@ -59,6 +60,7 @@ def test_d_rtrl_is_bptt_without_recurrence(spiking, problem, sides, name):
     _assert_equal(_slope(DRTRL(), made, trials), _slope(BPTT(), made, trials))
 
 
+@pytest.mark.slow
 def test_d_rtrl_is_bptt_on_rates_without_recurrence(rates, problem, sides):
     made = problem(rates(recurrent=False), ("input", "readout"))
     trials = sides(inputs=4, steps=15, regression=True, input_kind="rates").trials(KEY, 3)
@@ -96,6 +98,7 @@ def test_e_prop_of_a_silent_lif_neuron_is_the_filtered_input(delta_lif, problem,
     np.testing.assert_allclose(found, (expected * weights).ravel(), rtol=1e-4, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_es_d_rtrl_of_one_arrival_is_bptt_times_its_traces(rates, problem, sides):
     # In two steps one input arrives. The trace of the neuron is (1 - a) (1 + a exp(-dt / tau)) by then, and what went
     # through the readout's filter in the first step has decayed by k.

@@ -140,6 +140,7 @@ def test_patience_ends_training(spiking, sides):
     assert len(result.history) == 3
 
 
+@pytest.mark.slow
 def test_nan_stops_names_the_array_and_keeps_the_last_good_checkpoint(spiking, sides, tmp_path):
     net, file = spiking(inhibitory=False), tmp_path / "training.npz"
     readout = new_readout(net, 2, jax.random.key(0))
@@ -148,6 +149,14 @@ def test_nan_stops_names_the_array_and_keeps_the_last_good_checkpoint(spiking, s
         train_task(net, sides(steps=15), readout=bad, schedule=SHORT, checkpoint=file)
     with np.load(file) as held:
         assert int(held["done"]) == 0
+
+
+def test_a_gradient_whose_norm_overflows_is_named_and_not_clipped_to_nothing(spiking, sides):
+    net = spiking(inhibitory=False)
+    readout = new_readout(net, 2, jax.random.key(0))
+    steep = Readout(readout.weights * 1e30, readout.bias, readout.tau_ms, readout.populations)
+    with pytest.raises(DivergedError, match="gradient's norm is not finite"):
+        train_task(net, sides(steps=15), readout=steep, schedule=SHORT)
 
 
 @pytest.mark.slow

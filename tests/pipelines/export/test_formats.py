@@ -6,11 +6,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from connectofit.builders import Cell
 from connectofit.connectome.errors import FolderError, MissingExtraError, UnknownNameError
-from connectofit.pipelines.bundle import write_bundle
+from connectofit.pipelines.bundle import load_model, write_bundle
 from connectofit.pipelines.cli import main
 from connectofit.pipelines.export import FORMATS, export, listing
 
@@ -96,6 +98,23 @@ def test_the_command_lists_the_formats(call):
     assert call("--list").output == listing() + "\n"
     assert call().exit_code == 2
     assert call("there", "--format", "csv").exit_code == 2
+
+
+def test_a_fitted_cell_is_a_network_of_one_neuron(tmp_path, call):
+    """glif3's file in NEST's script holds the cell's own numbers; a run with cells alone asks for one of them."""
+    cells = tmp_path / "run" / "fit" / "cells"
+    path = Cell("B6_glif3", "glif3", {"c_m_pF": 121.5, "e_l_mV": -71.25}).dump(cells)
+    result = call(str(path), "--format", "nest", "--out", str(tmp_path / "nest"))
+    assert result.exit_code == 0, result.output
+    with np.load(tmp_path / "nest" / "arrays.npz") as arrays:
+        values = {float(x) for name in arrays.files for x in np.ravel(arrays[name]) if arrays[name].dtype.kind == "f"}
+    assert {121.5, -71.25} <= values
+    assert call(str(path), "--format", "bundle", "--out", str(tmp_path / "bundle")).exit_code == 0
+    assert load_model(tmp_path / "bundle").network.ids == ("B6_glif3",)
+    asked = call(str(tmp_path / "run"), "--format", "nest")
+    assert (asked.exit_code, "B6_glif3.toml" in asked.output) == (2, True)
+    missing = call(str(cells / "B7.toml"), "--format", "nest")
+    assert (missing.exit_code, "no cell file" in missing.output) == (2, True)
 
 
 def test_a_run_with_several_models_is_asked_for_one(model, tmp_path, call):

@@ -1,6 +1,7 @@
 """SONATA folders: what stands in them, what libsonata and bluepysnap read, and what BMTK runs.
 
-CONNECTOFIT_SONATA_PYTHON names a Python that has libsonata, bluepysnap, BMTK and NEST.
+CONNECTOFIT_SONATA_PYTHON names a Python that has libsonata, bluepysnap, BMTK and NEST; CONNECTOFIT_NEST_HDF5_PYTHON one
+that has NEST built with HDF5 (from source: that of PyPI is built without).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from connectofit.sim import SpikeTrains, Step
 h5py = pytest.importorskip("h5py", reason="h5py is not installed")
 SCRIPTS = Path(__file__).parent / "scripts"
 PYTHON = "CONNECTOFIT_SONATA_PYTHON"
+NEST_PYTHON = "CONNECTOFIT_NEST_HDF5_PYTHON"
 NAMES = ("exponential", "alpha", "delta", "exponential_conductance", "alpha_conductance", "glif1", "glif4")
 
 
@@ -53,13 +55,14 @@ def run(python: Path, script: str, folder: Path, out: Path) -> dict[str, np.ndar
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_bmtk_runs_an_exported_network_with_our_spikes_within_a_step(
-    driven, interpreter, our_spikes, within_a_step, tmp_path, name
+@pytest.mark.parametrize(("variable", "script"), [(PYTHON, "run_bmtk.py"), (NEST_PYTHON, "run_sonata_in_nest.py")])
+def test_bmtk_and_nests_reader_run_an_exported_network_with_our_spikes_within_a_step(
+    driven, interpreter, our_spikes, within_a_step, tmp_path, name, variable, script
 ):
-    python = interpreter(PYTHON)
+    python = interpreter(variable)
     model, stimuli = driven(name)
     folder = export(model, tmp_path / "sonata", format="sonata", duration_ms=200.0, stimuli=stimuli)
-    spikes = run(python, "run_bmtk.py", folder, tmp_path / "spikes.npz")
+    spikes = run(python, script, folder, tmp_path / "spikes.npz")
     ours = our_spikes(model, stimuli)
     steps = np.rint(spikes["time_ms"] / 0.1).astype(int)
     theirs = {}
@@ -68,6 +71,7 @@ def test_bmtk_runs_an_exported_network_with_our_spikes_within_a_step(
             theirs[i] = np.sort(steps[(spikes["population"] == population.name) & (spikes["node"] == k)])
     cells = [i for i in ours if not str(i).startswith("s")]
     within_a_step({i: ours[i] for i in cells}, {i: theirs[i] for i in cells})
+    assert spikes.get("edges", model.network.n_edges) == model.network.n_edges
 
 
 @pytest.mark.slow

@@ -85,6 +85,7 @@ def test_a_spiking_network_runs_without_this_package_to_the_same_digit(small, tm
         assert theirs[name].tobytes() == value.tobytes(), name
 
 
+@pytest.mark.slow
 def test_a_graded_network_runs_without_this_package_to_the_same_digit(graded, tmp_path):
     model = graded(["AVAL", "AVAR", "PVC"])
     folder = export(model, tmp_path / "hlo", format="stablehlo", dt_ms=1.0, duration_ms=50.0)
