@@ -35,14 +35,11 @@ namespace ffi = xla::ffi;
 namespace {
 
 template <typename T>
-struct Vector {
-  typedef T Floats __attribute__((vector_size(64)));
-  typedef Signed<T> Ints __attribute__((vector_size(64)));
+struct OfTrials {
+  typedef T Line __attribute__((vector_size(64)));
 };
 template <typename T>
-using Line = typename Vector<T>::Floats;
-template <typename T>
-using Ints = typename Vector<T>::Ints;
+using Line = typename OfTrials<T>::Line;
 template <typename T>
 constexpr int64_t kLanes = 64 / sizeof(T);
 

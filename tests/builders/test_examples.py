@@ -40,6 +40,7 @@ def test_stimulated_worm_neuron_moves_its_targets_unless_it_is_ablated(worm):
     assert np.abs(simulate(net, **settings, interventions=(Ablate("AVAL"),)).trace("v")).max() == 0.0
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("name", "connectome", "weights", "delay_ms"),
     [

@@ -67,6 +67,7 @@ def edges_of(net):
     return found
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("options", OPTIONS)
 def test_edges_neurons_and_values_are_those_of_the_network(graph, options):
     counted = with_layers(graph)

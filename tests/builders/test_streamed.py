@@ -301,7 +301,7 @@ def test_populations_and_synapses_of_several_names_make_projections():
 # --- the same as by way of a table ------------------------------------------------------------------------------------
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["event", "auto"])
 def test_the_same_edges_by_way_of_a_connectome_give_the_same_spikes(method):
     cell = {"tau_m_ms": 10.0, "r_m_GOhm": 0.04, "i_bias_pA": 450.0}

@@ -27,6 +27,7 @@ def test_the_density_of_either_type_is_the_one_asked_for(density, length_um):
         assert abs(np.diff(c.indptr)[rows].sum() - density * pairs) < 4.5 * np.sqrt(density * (1 - density) * pairs)
 
 
+@pytest.mark.slow
 def test_connections_fall_exponentially_with_distance_by_the_length_of_each_type():
     c = distance_rule(2000, seed=0, density=0.05, length_um=2000.0, length_i_um=800.0, extent_um=(8e3, 8e3, 500.0))
     d = distances(c)

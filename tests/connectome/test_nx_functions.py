@@ -206,6 +206,7 @@ def plain(graph: Any) -> nx.Graph:
     return backend.convert_to_nx(graph)
 
 
+@pytest.mark.slow
 @COMMON
 @given(st.data())
 def test_functions_on_a_connectome_give_what_they_give_on_its_networkx_graph(data: Any):

@@ -41,6 +41,7 @@ def killed(task, tmp_path):
     return path
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("calls", [1, 2])
 def test_a_killed_fit_goes_on_to_the_same_result_bit_for_bit(task, uninterrupted, same, tmp_path, calls):
     path = tmp_path / "fit.npz"

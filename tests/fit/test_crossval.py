@@ -33,6 +33,7 @@ def predicted(small, answers) -> np.ndarray:
     return cross_validate(small, {"atlas": answers}, {"atlas": FOLDS}, **SETTINGS).predictions["atlas"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("fold", [0, 1])
 def test_the_labels_of_a_fold_change_the_other_folds_predictions_and_never_its_own(small, answers, predicted, fold):
     mine = fold == FOLDS

@@ -32,6 +32,7 @@ def course(result, column, start) -> np.ndarray:
     return result.history.query("start == @start")[column].to_numpy()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("value", [None, np.nan])
 def test_held_out_labels_have_no_influence(task, result, same, value):
     assert same(task.run(objectives=task.relabelled(task.held, value)), result)

@@ -133,6 +133,7 @@ def test_an_ablation_takes_a_pool_out_of_the_choice(small):
     assert forward == pytest.approx(silent + float(readout["bias"][2]), rel=1e-5)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["detection", "choice"])
 def test_a_subset_predicts_its_rows_as_the_whole_does(small, name, request):
     objective = request.getfixturevalue(name)

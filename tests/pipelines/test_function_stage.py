@@ -60,6 +60,7 @@ def test_settings_of_functions_are_checked_by_their_annotations_and_change_keys(
         Pipeline("mine", STAGES, {"squares": {"power": "three"}})
 
 
+@pytest.mark.slow
 def test_a_data_file_counts_by_its_content(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("first.txt").write_text("5")

@@ -50,6 +50,7 @@ def different(one: keys.KeyParts, other: keys.KeyParts) -> set[str]:
     return {name for name in one.digests if one.digests[name] != other.digests[name]}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("change", "part"),
     [

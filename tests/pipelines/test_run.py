@@ -89,6 +89,7 @@ def test_a_misspelt_stage_is_refused_with_the_nearest_name(pipeline, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("damage", ["changed", "removed", "added", "manifest", "link"])
 def test_a_damaged_output_is_found_and_made_again(pipeline, runs, tmp_path, damage):
     first = pipeline().run(tmp_path / "run")

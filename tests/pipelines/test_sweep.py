@@ -134,6 +134,7 @@ def test_settings_that_a_point_would_refuse_end_the_sweep_before_anything_runs(r
     assert not Path("s").exists()
 
 
+@pytest.mark.slow
 def test_values_that_name_no_folder_get_one_of_their_own(recipe):
     table = sweep.sweep(recipe, {"fit.method": ("../up", "a/b", "x" * 300)}, "s").table
     assert len({*table["point"]}) == 3

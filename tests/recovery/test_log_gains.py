@@ -91,6 +91,7 @@ def test_gains_of_types_are_recovered_up_to_a_common_factor(truth):
     assert np.abs(centred).max() < 0.4
 
 
+@pytest.mark.slow
 def test_the_slope_of_detection_is_recovered(truth):
     slope = np.log1p(np.exp(float(truth[0].readouts["atlas"]["slope_raw"])))
     assert slope == pytest.approx(SLOPE, rel=0.2)

@@ -37,6 +37,7 @@ RUNS = [
 ]
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("name", "model", "params", "dt_ms", "amplitudes", "steps"), RUNS, ids=[r[0] for r in RUNS])
 def test_spike_times_and_subthreshold_voltages_are_brian2s(
     drive_neurons, name, model, params, dt_ms, amplitudes, steps

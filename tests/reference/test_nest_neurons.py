@@ -38,6 +38,7 @@ RUNS = [
 ]
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(("name", "model", "params", "dt_ms", "amplitudes", "steps"), RUNS, ids=[r[0] for r in RUNS])
 def test_spike_times_and_subthreshold_voltages_are_nests(drive_neurons, name, model, params, dt_ms, amplitudes, steps):
     held = round(0.1 / dt_ms)

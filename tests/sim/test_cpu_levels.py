@@ -22,6 +22,7 @@ def told(level: str) -> str:
     return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow
 @needs_kernels
 def test_a_lower_level_can_be_asked_for_and_is_told():
     assert "instructions base" in told("base")

@@ -212,6 +212,7 @@ def test_fused_runs_have_the_same_spikes_in_float32():
     assert_same(slow, fused, 1e-3)
 
 
+@pytest.mark.slow
 def test_chunks_and_states_do_not_change_a_fused_run():
     net = THREE_DELAYS
     (whole,) = runs(net, ("fused",))
@@ -267,6 +268,7 @@ def test_a_neuron_with_a_hundred_thousand_inputs_gets_them_all():
     np.testing.assert_allclose(fused.state.projections["p"]["y"][7], expected, rtol=1e-10)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", ["one delay, two gains", "delays of edges"])
 def test_a_fused_run_takes_fourteen_bytes_an_edge(kind):
     n, e = 1_000, 400_000
@@ -368,6 +370,7 @@ def test_a_batch_of_fused_runs_is_that_of_single_ones():
         np.testing.assert_array_equal(together, jnp.stack([jax.jit(counts)(rows) for rows in currents]))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("net", "why"),
     [
@@ -393,6 +396,7 @@ def test_plastic_projections_do_not_qualify():
     assert "plasticity" in obstacle(plastic)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("settings", "why"),
     [

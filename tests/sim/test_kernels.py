@@ -44,6 +44,7 @@ def product(x, weight, indptr, post, n_post, method):
     return propagate(x, prepare(weight, csr(indptr, post, n_post), method))
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("n_pre", "n_post", "n_edges"), [(7, 7, 40), (70, 5, 90), (3, 4, 0), (150, 2, 400)])
 def test_product_is_that_of_the_dense_matrix(method, n_pre, n_post, n_edges):
@@ -76,7 +77,7 @@ def test_gradients_are_the_closed_forms(method):
     np.testing.assert_allclose(dw, x[pre] * g[post], atol=1e-13)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("mapped", [(None, None), (0, 0)])
 def test_derivatives_agree_with_finite_differences_in_both_modes(method, mapped):

@@ -330,6 +330,7 @@ def test_spike_source_emits_the_spikes_that_it_is_given(drive_neurons):
     np.testing.assert_array_equal(out["spikes"], given >= 1)
 
 
+@pytest.mark.slow
 def test_poisson_source_fires_at_its_rate_with_the_statistics_of_independent_steps():
     n, rate = 500, 80.0
     ids = tuple(range(n))

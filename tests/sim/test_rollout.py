@@ -76,6 +76,7 @@ def test_checkpointed_segments_change_neither_value_nor_gradient(random_worm):
         voltages(random_worm, inputs, checkpoint=0)
 
 
+@pytest.mark.slow
 def test_gradient_through_delayed_graded_synapses_is_that_of_finite_differences(graded):
     rng = np.random.default_rng(4)
     net = graded(rng.normal(size=(4, 4)), rng.random((4, 4)), delay_ms=6.0)  # three steps; 10 steps leave a rest
@@ -87,6 +88,7 @@ def test_gradient_through_delayed_graded_synapses_is_that_of_finite_differences(
             np.testing.assert_allclose(gradient[owner][name][0], expected, rtol=2e-5)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("method", ["event", "dense"])
 def test_ablated_neuron_leaves_the_network_as_if_it_were_removed(graded, method):
     rng = np.random.default_rng(2)
@@ -107,6 +109,7 @@ def test_ablated_neuron_leaves_the_network_as_if_it_were_removed(graded, method)
     np.testing.assert_array_equal(ablated[:, gone], 0.0)
 
 
+@pytest.mark.slow
 def test_vmap_over_stimuli_and_ablations_is_a_loop_over_them(random_worm):
     inputs, alive = np.stack([stimulus(9, 12, k) for k in range(3)]), 1.0 - np.eye(12)[:3]
     one = lambda i, a: voltages(random_worm, i, alive={"worm": a})  # noqa: E731
@@ -180,6 +183,7 @@ def test_one_row_of_input_is_held_over_all_steps(random_worm):
     np.testing.assert_array_equal(held, voltages(random_worm, np.tile(row, (8, 1))))
 
 
+@pytest.mark.slow
 def test_dtype_is_that_of_the_state_or_else_of_the_inputs(random_worm):
     def dtype(state, inputs):
         return jax.eval_shape(

@@ -38,6 +38,7 @@ def test_chunks_never_change_a_result(random_worm, chunk_steps):
     assert np.std(whole.trace("v")) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_steps", [17])
 def test_chunks_never_change_spikes_and_currents_in_networks_with_delays(lif, chunk_steps):
     rng = np.random.default_rng(0)
@@ -93,6 +94,7 @@ def test_simulate_is_rollout_with_names(random_worm):
     np.testing.assert_allclose(recording.t_ms, np.arange(2, 21, 2))
 
 
+@pytest.mark.slow
 def test_trials_have_noise_of_their_own_and_the_first_is_that_of_a_single_run(random_worm):
     settings = {"duration_ms": 20.0, "dt_ms": 1.0, "stimuli": (WhiteNoise(None, 1.0),)}
     trials, single = simulate(random_worm, **settings, trials=3), simulate(random_worm, **settings)

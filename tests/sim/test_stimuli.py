@@ -56,7 +56,7 @@ def test_given_spike_trains_act_in_the_step_that_their_time_falls_into():
     assert np.flatnonzero(late[:, 0]).tolist() == [3, 7]  # 3 * 0.1 is 0.30000000000000004
 
 
-@pytest.mark.few(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("mean", [2e-4, 0.3, 4.0, 15.0, 40.0])
 def test_poisson_pulses_in_a_step_have_poissons_distribution(mean):
     counts = current(PoissonPulses("n0", mean * 1e4, 0.1), 2_000, 100, 0.1).ravel()
@@ -133,6 +133,7 @@ def test_clamp_holds_the_voltage_in_its_window_only(graded):
     assert v[29, 1] > 0.5  # and it is passed on
 
 
+@pytest.mark.slow
 def test_activated_neurons_send_spikes_at_their_rate_and_keep_their_voltage(lif):
     matrix = np.zeros((40, 40))
     matrix[:39, 39] = 1.0

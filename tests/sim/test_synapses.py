@@ -206,7 +206,7 @@ def test_every_edge_acts_after_its_own_delay():
     np.testing.assert_allclose(v - REST, np.sum(each, axis=0), atol=1e-11)
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [1, pytest.param(7, marks=pytest.mark.slow), 8])
 def test_run_with_delays_of_edges_goes_on_from_any_state(first):
     net = network(Exponential(), [10.0, -20.0, 40.0], edge_delay_ms=[1.0, 3.5, 2.0])

@@ -167,6 +167,7 @@ def test_many_parameter_vectors_side_by_side_have_each_its_own_loss_and_gradient
     np.testing.assert_allclose(slopes, alone[1], rtol=1e-9, atol=1e-9 * np.abs(alone[1]).max())
 
 
+@pytest.mark.slow
 def test_models_that_are_not_linear_at_spikes_run_one_by_one(by_network, steps_and_noise, sweeps_of):
     for name in ("gif", "adex"):
         assert _problem(name, by_network, steps_and_noise, sweeps_of).objective.together is None

@@ -27,6 +27,7 @@ MINIMUM = np.array([1.0, 1.0, 0.5])
 EXACT = [name for name in OPTIMISERS if name != "adam"]
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("method", EXACT)
 def test_every_method_finds_rosenbrocks_minimum(everything, method):
     found = minimise(everything, method=method, starts=8, budget=Budget(evaluations=4000), seed=1)

@@ -30,6 +30,7 @@ def killing_clock(after: int):
     return clock
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("method", OPTIMISERS)
 def test_a_killed_search_ends_as_if_it_had_not_been_killed(everything, method, tmp_path):
     whole = minimise(everything, method=method, starts=5, budget=BUDGET, seed=1)

@@ -38,7 +38,7 @@ def same(a: TaskTrials, b: TaskTrials) -> bool:
     return all(bool(jnp.array_equal(x, y)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @every_task
 def test_the_shapes_are_those_that_the_task_states(task):
     trials = drawn(task, jax.random.key(5), MANY)
@@ -73,6 +73,7 @@ def test_trials_under_jit_are_those_without():
     assert same(drawn(task, jax.random.key(3), 4), task.trials(jax.random.key(3), 4))
 
 
+@pytest.mark.few(1)
 @every_task
 def test_labels_are_balanced(task):
     labels = np.asarray(drawn(task, jax.random.key(5), MANY).labels)

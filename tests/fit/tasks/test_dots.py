@@ -36,6 +36,7 @@ def test_the_ideal_observer_of_spikes_is_as_good_as_one_that_counts(coherence, s
     assert stats.binomtest(correct(task, 1), N, expected).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_the_ideal_observer_of_noisy_rates_is_as_good_as_one_that_averages():
     task = RandomDots(
         coherences=(0.256,), stimulus_ms=50, answer_ms=5, neurons_per_group=4, input_kind="rates", noise=0.5

@@ -180,7 +180,7 @@ def test_single_precision_is_near():
     _assert_close(*_both(net, _inputs(17)), 2e-4)
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @needs_kernels
 @pytest.mark.parametrize("surrogate", sorted(SURROGATES.keys() - {"squarewave_fourier_series", "q_pseudo_spike"}))
 def test_surrogates_have_the_derivatives_of_their_text(surrogate):
@@ -227,6 +227,7 @@ def test_derivatives_are_finite_differences_where_nothing_spikes_anew():
         np.testing.assert_allclose(jax.grad(loss)(gain) @ direction, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 @needs_kernels
 def test_a_trial_does_not_depend_on_those_beside_it_nor_on_mapping():
     with jax.enable_x64():

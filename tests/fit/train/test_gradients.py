@@ -76,6 +76,7 @@ def test_e_prop_is_bptt_where_no_reset_can_matter(spiking, problem, sides):
     _assert_equal({"input": found["input"]}, {"input": expected["input"]})
 
 
+@pytest.mark.slow
 def test_e_prop_of_a_silent_lif_neuron_is_the_filtered_input(delta_lif, problem, sides):
     # Bellec et al. 2020: e_ji = psi_j eps_i, eps_i the input through the membrane's exponential, whatever the reset is.
     made, trials = problem(delta_lif(), ("input",)), sides(steps=20).trials(KEY, 2)

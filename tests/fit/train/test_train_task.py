@@ -151,6 +151,7 @@ def test_nan_stops_names_the_array_and_keeps_the_last_good_checkpoint(spiking, s
         assert int(held["done"]) == 0
 
 
+@pytest.mark.slow
 def test_a_gradient_whose_norm_overflows_is_named_and_not_clipped_to_nothing(spiking, sides):
     net = spiking(inhibitory=False)
     readout = new_readout(net, 2, jax.random.key(0))

@@ -97,6 +97,7 @@ def test_a_graded_network_runs_without_this_package_to_the_same_digit(graded, tm
     assert theirs["neurons/v"].tobytes() == ours["neurons/v"].tobytes()
 
 
+@pytest.mark.slow
 def test_steps_one_by_one_give_what_the_run_gives(small, tmp_path):
     model = small
     folder = export(model, tmp_path / "hlo", format="stablehlo", duration_ms=20.0)
