@@ -125,8 +125,7 @@ def train(context: StageContext) -> None:
     graph = Connectome.read(context.inputs["wiring"] / "connectome")
     task = load_task(context.inputs["task"])
     todo = trainings(s)
-    n_steps = s.steps + s.lesson_steps * len(s.delays_ms)
-    with context.bar(len(todo) * n_steps, "training", "step") as bar:
+    with context.bar(len(todo) * s.steps, "training", "step") as bar:
         for training in todo:
             _train_one(training, s, graph, task, context.work / training.name, bar.update)
     tables = {
@@ -178,9 +177,8 @@ def _train_one(
     folder: Path,
     update: Callable[[int], object],
 ) -> None:
-    total = s.steps + s.lesson_steps * len(s.delays_ms)
     if (folder / "done").exists():
-        update(total)
+        update(s.steps)
         return
     folder.mkdir(parents=True, exist_ok=True)
     net = network_of(training, s, graph, task)

@@ -20,11 +20,11 @@ Decay = Literal["constant", "cosine"]
 class TrainSchedule:
     """Settings of a descent.
 
-    steps: at most. batch: trials of each step. learning_rate: at its highest, after `warmup` steps. decay: "constant",
-    or "cosine" down to 0 at the last step. optimiser: of optax. clip: the largest norm of the gradient; None: any.
-    interval: steps between validations, which are also those between checkpoints. validation: trials of each; 0: none.
-    patience: validations without improvement until training stops; None: never. goal: accuracy in validation at which
-    training stops.
+    steps: at most, with those of lessons. batch: trials of each step. learning_rate: at its highest, after `warmup`
+    steps. decay: "constant", or "cosine" down to 0 at the last step. optimiser: of optax. clip: the largest norm of the
+    gradient; None: any. interval: steps between validations, which are also those between checkpoints. validation:
+    trials of each; 0: none. patience: validations without improvement until training stops; None: never. goal: accuracy
+    in validation at which training stops.
     """
 
     steps: int = 200

@@ -71,10 +71,10 @@ def train_task(
     seed: of the trials and the readout; several are trained one after the other.
     schedule: how long, how fast, on how many trials, and when to stop.
     penalties: on rates, voltages and changes of weights.
-    curriculum: lessons before the task itself. Validation trials are always the task's.
+    curriculum: lessons before the task itself; their steps are some of the schedule's. Validation trials are always
+        the task's.
     checkpoint: a file to resume from, one for each seed where there are several; written at every validation. It
-    belongs
-        to these very arguments.
+        belongs to these very arguments.
     progress: called with the number of steps done since the last call.
 
     Returns
@@ -98,7 +98,7 @@ def train_task(
         start = net(s) if callable(net) else net
         began = readout if readout is not None else _fresh_readout(start, task, s, source)
         problem = Problem(start, began, trainable, penalties, task.dt_ms, is_noisy(start))
-        _check(problem, task, rule, curriculum, s)
+        _check(problem, task, rule, curriculum, schedule, s)
         file = checkpoint if checkpoint is None or len(seeds) == 1 else _file_of(checkpoint, s)
         runs.append(_train_seed(problem, task, rule, schedule, tuple(curriculum), s, file, progress))
     return gather(runs, task, source)
@@ -121,7 +121,15 @@ def _file_of(checkpoint: Path, seed: int) -> Path:
     return checkpoint.with_name(f"{checkpoint.stem}_seed{seed}{checkpoint.suffix}")
 
 
-def _check(problem: Problem, task: Task, rule: Rule, curriculum: Sequence[Lesson], seed: int) -> None:
+def _check(
+    problem: Problem, task: Task, rule: Rule, curriculum: Sequence[Lesson], schedule: TrainSchedule, seed: int
+) -> None:
+    lessons = sum(lesson.steps for lesson in curriculum)
+    if lessons >= schedule.steps:
+        raise SettingError(
+            f"The lessons may take {lessons} steps and the schedule has {schedule.steps} with them, so that none may "
+            "be left for the task itself. Raise `steps` of the schedule, or shorten the lessons."
+        )
     for lesson in curriculum:
         if lesson.task.dt_ms != task.dt_ms:
             raise SettingError(f"Lessons need the task's dt_ms, {task.dt_ms:g}; found {lesson.task.dt_ms:g}.")

@@ -125,6 +125,12 @@ def test_killed_training_resumes_to_the_same_weights(spiking, sides, tmp_path):
 
 
 @pytest.mark.slow
+def test_lessons_that_leave_no_step_for_the_task_are_refused(spiking, sides):
+    lessons = delay_curriculum(sides(steps=12, delay_ms=4.0), (0.0, 2.0), steps=SHORT.steps)
+    with pytest.raises(SettingError, match=r"lessons may take \d+ steps and the schedule has"):
+        train_task(spiking(inhibitory=False), sides(steps=12, delay_ms=4.0), schedule=SHORT, curriculum=lessons)
+
+
 def test_curriculum_leaves_a_lesson_after_its_steps(spiking, sides):
     lessons = delay_curriculum(sides(steps=12, delay_ms=4.0), (0.0, 2.0), steps=1, accuracy=2.0)
     assert [lesson.task.n_steps for lesson in lessons] == [12, 14]
