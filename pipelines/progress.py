@@ -39,19 +39,23 @@ class Lines:
 
     def __init__(self, total: int | None, label: str, unit: str) -> None:
         self.total, self.label, self.unit, self.n = total, label, unit, 0.0
-        self._began = self._last = time.monotonic()
+        self._last = time.monotonic()
+        self._first: tuple[float, float] | None = None  # when the first were done, and how many: programs compile before
 
     def update(self, n: float = 1) -> None:
         """Count n more units, and say so if the last line was long ago."""
         self.n += n
         now = time.monotonic()
+        if self._first is None:
+            self._first = now, self.n
         if now - self._last < EVERY_S or self.n == self.total:
             return
         self._last = now
         done = f"{self.n:g} {self.unit}s" if self.total is None else f"{self.n:g} of {self.total} {self.unit}s"
         left = ""
-        if self.total is not None and self.n > 0:
-            left = f", about {_told((now - self._began) / self.n * (self.total - self.n))} left"
+        began, before = self._first
+        if self.total is not None and self.n > before:
+            left = f", about {_told((now - began) / (self.n - before) * (self.total - self.n))} left"
         _log.info("%s: %s%s", self.label, done, left)
 
     def close(self) -> None:

@@ -36,6 +36,16 @@ def test_without_a_terminal_lines_say_how_far_it_is_and_how_long_it_takes(clock,
     assert "\r" not in capsys.readouterr().err  # no bar; the lines themselves where a handler writes them there
 
 
+def test_what_comes_before_the_first_unit_is_no_pace(clock, caplog):
+    caplog.set_level(logging.INFO, "connectofit")
+    bar = Lines(100, "training", "step")
+    for clock[0] in (60.0, 62.0, 64.0, 91.0):
+        bar.update()
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first == "training: 1 of 100 steps"
+    assert second == "training: 4 of 100 steps, about 17 min left"  # 31 s for 3 steps, 96 to go: 992 s
+
+
 def test_a_total_that_nobody_knows_has_no_time_left(clock, caplog):
     caplog.set_level(logging.INFO, "connectofit")
     bar = Lines(None, "search", "start")
