@@ -54,7 +54,11 @@ class TaskSettings(Settings):
 
 
 class TrainSettings(Settings):
-    """The network on the wiring, what trains and how, on which seeds, and the controls beside."""
+    """The network on the wiring, what trains and how, on which seeds, and the controls beside.
+
+    neuron: parameters of the neurons in place of those of `connectofit.builders.task_network`. tau_syn_ms: time constant
+    of all conductances.
+    """
 
     level: Literal["edges", "types"] = "edges"
     types: str | None = None
@@ -62,6 +66,8 @@ class TrainSettings(Settings):
     sign_rule: Literal["neuron", "majority", "edge"] = "neuron"
     unknown_sign: Literal["error", "drop"] = "error"
     input_to: str | None = None
+    neuron: dict[str, float] = Field(default_factory=dict)
+    tau_syn_ms: float = Field(default=10.0, gt=0)
     rule: Literal["bptt", "d_rtrl", "es_d_rtrl", "e_prop", "r_stdp"] = "bptt"
     free: tuple[str, ...] = ("recurrent", "input", "readout")
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)

@@ -166,6 +166,8 @@ def network_of(training: Training, s: TrainSettings, graph: Connectome, task: Gr
         sign_rule=rule,
         unknown_sign=s.unknown_sign,
         input_to=s.input_to,
+        neuron=s.neuron,
+        tau_syn_ms=s.tau_syn_ms,
     )
 
 

@@ -20,6 +20,7 @@ from connectofit.pipelines.task_settings import TrainSettings
 from connectofit.pipelines.task_stages import Training, accuracy_of, load_task, network_of, trainings
 
 TINY = {
+    "train.delays_ms": [],
     "task.settings": {
         "n_cues": 1,
         "cue_ms": 30.0,
