@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+import h5py  # noqa: F401  before NEST, whose HDF5 would take the place of the one that h5py brings with it
 import nest
 import numpy as np
 
