@@ -75,7 +75,7 @@ _ALL = (
         "sonata",
         write_sonata,
         keeps="what `nest` keeps, as nodes, edges, types, configuration and given spikes; libsonata and bluepysnap "
-        "open it, BMTK's PointNet runs it, spike times within a step of ours",
+        "open it, BMTK's PointNet and NEST's reader run it, spike times within a step of ours",
         loses="columns of the neurons but their ids, what is fitted",
         refuses="what `nest` refuses; Poisson sources, currents as stimuli, constant currents into GLIF neurons",
         extra="sonata",
