@@ -40,7 +40,8 @@ class Lines:
     def __init__(self, total: int | None, label: str, unit: str) -> None:
         self.total, self.label, self.unit, self.n = total, label, unit, 0.0
         self._last = time.monotonic()
-        self._first: tuple[float, float] | None = None  # when the first were done, and how many: programs compile before
+        # When the first units were done, and how many: what comes before is compiling.
+        self._first: tuple[float, float] | None = None
 
     def update(self, n: float = 1) -> None:
         """Count n more units, and say so if the last line was long ago."""

@@ -56,8 +56,8 @@ class TaskSettings(Settings):
 class TrainSettings(Settings):
     """The network on the wiring, what trains and how, on which seeds, and the controls beside.
 
-    neuron: parameters of the neurons in place of those of `connectofit.builders.task_network`. tau_syn_ms: time constant
-    of all conductances.
+    neuron: parameters of the neurons in place of those of `connectofit.builders.task_network`. tau_syn_ms: time
+    constant of all conductances.
     """
 
     level: Literal["edges", "types"] = "edges"

@@ -119,7 +119,8 @@ def test_a_run_that_diverges_gives_exit_code_1_and_no_traceback(call):
 def test_recipes_lists_what_ships_with_the_package(call):
     done = call("recipes")
     assert done.exit_code == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["cell", "delayed_match", "evidence", "random_dots", "worm"]
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    assert names == ["cell", "delayed_match", "evidence", "random_dots", "worm"]
 
 
 def test_validate_tells_what_is_in_the_tables(call):
