@@ -192,7 +192,7 @@ def _edge_values(
 def _number(value: Any, what: str) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise SchemaError(f"{what} has to be a number; found {value!r:.60}.") from None
 
 

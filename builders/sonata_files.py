@@ -96,7 +96,10 @@ def read_circuit_files(config: Path, root: Path | None) -> CircuitFiles:
                 raise SchemaError(f"The population of nodes {population.name!r} stands twice in {config}.")
             nodes[population.name] = population
     edges: list[EdgeTable] = []
-    for entry in networks.get("edges") or []:
+    given = networks.get("edges") or []
+    if not isinstance(given, list):
+        raise SchemaError(f"networks.edges of {config} has to be a list; found {given!r:.80}.")
+    for entry in given:
         file, types = _pair(entry, "edges", config)
         table = read_types(place(types, "edge_types_file"), "edge_type_id") if types else {}
         edges += read_edges(place(file, "edges_file"), table, nodes)
@@ -110,8 +113,12 @@ def read_circuit_files(config: Path, root: Path | None) -> CircuitFiles:
 def inner_path(text: str, start: Path, root: Path, what: str) -> Path:
     """A path that a file names, from the folder `start` on. Raises `SchemaError` if it leads out of `root`, also by a
     link."""
-    path = (start / text).resolve()
-    if "\0" in text or not path.is_relative_to(root):
+    try:
+        path = (start / text).resolve()
+        path.exists()
+    except (OSError, ValueError) as error:  # too long, a NUL, or text that is no name here
+        raise SchemaError(f"The {what} is {text[:80]!r}, which no file can be called ({error!r:.80}).") from None
+    if not path.is_relative_to(root):
         raise SchemaError(
             f"The {what} is {text!r}, which is outside of {str(root)!r}: files of a circuit could so be any on this "
             "computer. Put it into that folder, or name the folder that may be read with root=..."
@@ -132,10 +139,15 @@ def _configuration(config: Path, inside: Path, unused: list[str]) -> tuple[dict[
     raise SchemaError(f"The configuration {config} names another one, and that another: a circuit is named once.")
 
 
+_MOST_VARIABLES = 50
+
+
 def _manifest(given: Any, config: Path) -> dict[str, str]:
     """Variables with those inside of them replaced."""
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
         raise SchemaError(f"The manifest of {config} has to be an object of texts; found {given!r:.80}.")
+    if len(given) > _MOST_VARIABLES:
+        raise SchemaError(f"The manifest of {config} has {len(given)} variables, of which {_MOST_VARIABLES} are read.")
     names = {name.lstrip("$").strip("{}"): value for name, value in given.items()}
     for _ in range(len(names)):
         names = {name: _replaced(value, names) for name, value in names.items()}

@@ -102,7 +102,7 @@ def _fits(value: Any, default: Any) -> bool:
         return isinstance(value, bool | int) and value in (0, 1)
     if isinstance(default, tuple):
         return isinstance(value, list | tuple) and bool(value) and all(_fits(each, 0.0) for each in value)
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= np.finfo(float).max
 
 
 def _lif(p: Mapping[str, Any], synapse: str) -> OurNeuron:

@@ -83,9 +83,17 @@ def column_names(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+_LONGEST = 20_000  # of longer ones, Python and Arrow exhaust the stack
+
+
 def _parse(text: str) -> ast.expr:
     if not isinstance(text, str) or not text.strip():
         raise SettingError(f"An expression must be a text such as \"cell_class == 'AVA'\"; it is {text!r}.")
+    if len(text) > _LONGEST:
+        raise SettingError(
+            f"An expression has at most {_LONGEST:,} characters; this one has {len(text):,} and begins {text[:60]!r}. "
+            "Put what it selects by into a column."
+        )
     try:
         return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -19,6 +19,8 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     that are not finite, or is no object.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise SchemaError(f"{what} {str(path)!r} is no plain file.")  # a pipe would be waited for
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise SchemaError(f"{what} {str(path)!r} has {size:,} bytes; at most {MAX_BYTES:,} are read.")

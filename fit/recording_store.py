@@ -49,13 +49,13 @@ def write_recordings(recordings: Recordings, path: str | Path) -> None:
 
 def stored_sweeps(source: Any) -> dict[str, Any] | None:
     """The metadata of `write_recordings` in a Parquet file; None for anything else."""
-    if not isinstance(source, str | Path) or Path(source).suffix not in (".parquet", ".pq"):
+    if not isinstance(source, str | Path) or Path(source).suffix.lower() not in (".parquet", ".pq"):
         return None
     if not Path(source).is_file():
         raise MissingFileError(f"No file {source} to read recordings from.")
     try:
         metadata = pa_parquet.read_schema(source).metadata or {}
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, OSError):
         return None  # the reader of tables says what is wrong with the file
     if _KEY not in metadata:
         return None

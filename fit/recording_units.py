@@ -89,8 +89,15 @@ def stated_unit(quantity: str, stated: str, asked: str | None, what: str) -> str
 
 
 def check_suffix(column: str, quantity: str, unit: str, where: str) -> None:
-    """Raises `SchemaError` if a column's name ends with another unit of `quantity` than `unit`, e.g. ``i_nA``."""
+    """Raises `SchemaError` if a column's name ends with another unit of `quantity` than `unit`, e.g. ``i_nA``, or with
+    one of another quantity, e.g. ``current_mV``."""
     found = re.search(r"(?:_|\(|\[)([a-zA-Z]+)[)\]]?$", column)
+    other = next((name for name, units in FACTORS.items() if name != quantity and found and found[1] in units), None)
+    if found and other:
+        raise SchemaError(
+            f"Column {column!r} of {where} is to be the {quantity}, but is named as if in {found[1]}, a unit of "
+            f"{other}. If columns were mixed up, name the right one; else rename the column."
+        )
     if found and found[1] in FACTORS[quantity] and found[1] != unit:
         raise SchemaError(
             f"Column {column!r} of {where} is named as if in {found[1]}, but is to be read in {unit}. Give "

@@ -78,7 +78,7 @@ class Sweep:
             )
         for name in ("dt_ms", "onset_ms", "offset_ms", "start_ms", "bridge_MOhm", "junction_mV"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not _is_finite(value):
                 raise SettingError(f"{name} of sweep {self.label!r} has to be a finite number; found {value!r}.")
             object.__setattr__(self, name, float(value))
         if self.dt_ms <= 0:
@@ -321,3 +321,10 @@ class Recordings:
 def _names(names: Sequence[str]) -> list[str]:
     """As a list; a single text would otherwise be taken for its letters."""
     return [names] if isinstance(names, str) else [str(name) for name in names]
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False

@@ -11,6 +11,7 @@ one to the bit, and setting the stored parameters: so the model that is loaded i
 
 from __future__ import annotations
 
+import ast
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,14 @@ import pyarrow.parquet as pq
 from connectofit.builders import ModelSpec, build
 from connectofit.connectome import KINDS, Connectome
 from connectofit.connectome.declared_sizes import check_parquet
-from connectofit.connectome.errors import ConnectofitError, FolderError, MissingFileError, SchemaError, offenders
+from connectofit.connectome.errors import (
+    ConnectofitError,
+    FolderError,
+    MissingFileError,
+    SchemaError,
+    SettingError,
+    offenders,
+)
 from connectofit.connectome.toml_files import read_toml
 from connectofit.pipelines import folders
 from connectofit.pipelines.arrays import flatten_params, nest_params, read_arrays, write_arrays
@@ -56,8 +64,16 @@ class Model:
         Neurons: ``model.population`` and a column for each parameter of its model. Edges: ``model.projection``,
         ``model.log_gain`` and ``model.weight``, the effective weight; ``model.reverse_...`` for couplings against an
         edge's direction, if the model has any. Neurons and edges outside the model have nulls.
+
+        Raises `SettingError` if the connectome has columns of such names itself.
         """
         neurons, edges = self.connectome.neurons, self.connectome.edge_table()
+        taken = [name for name in (*neurons.column_names, *edges.column_names) if name.startswith(PREFIX)]
+        if taken:
+            raise SettingError(
+                f"The connectome has columns {offenders(taken)}, as if from an exported model; names that begin with "
+                f"{PREFIX!r} are kept for the model's values. Drop or rename them."
+            )
         for name, values in _neuron_values(self.network, self.connectome).items():
             neurons = neurons.append_column(PREFIX + name, values)
         for name, values in _edge_values(self.network, self.connectome).items():
@@ -77,8 +93,8 @@ class Model:
 def write_bundle(model: Model, path: str | Path) -> Path:
     """Write a bundle to a new or empty folder; it appears whole or not at all. Returns its path.
 
-    Raises `FolderError` if the folder holds something, `SchemaError` if the model's network is not the one that its
-    connectome and spec give, since then the bundle could not be read back.
+    Raises `FolderError` if the folder holds something, `SettingError` as `Model.tables`, `SchemaError` if the model's
+    network is not the one that its connectome and spec give, since then the bundle could not be read back.
     """
     final = Path(path)
     if final.exists() and (not final.is_dir() or any(final.iterdir())):
@@ -202,12 +218,19 @@ def _structure(network: Network) -> dict[str, np.ndarray]:
     return arrays
 
 
+_ADDED: Mapping[str, np.ndarray] = {"reverse": np.array(False)}
+"""What the structure had not when the first bundles were written, as it was then."""
+_LONGEST = 10_000  # characters of a model's text that are looked at
+
+
 def _compare(stored: Mapping[str, np.ndarray], built: Mapping[str, np.ndarray], what: str) -> None:
-    """Raise `SchemaError` unless both structures are equal to the bit."""
-    different = sorted(set(stored) ^ set(built))
-    for name in sorted(set(stored) & set(built)):
-        one, other = stored[name], built[name]
-        if one.dtype != other.dtype or one.shape != other.shape or one.tobytes() != other.tobytes():
+    """Raise `SchemaError` unless both structures are equal to the bit, and models in all settings that are stored:
+    what a model got later is at its default, which is what the model did before."""
+    different = sorted(set(stored) - set(built))
+    for name in sorted(built):
+        other = built[name]
+        one = stored[name] if name in stored else _ADDED.get(name.rpartition("/")[2])
+        if one is None or not (_equal(one, other) or (_names_model(name) and _within(str(one), str(other)))):
             different.append(name)
     if different:
         raise SchemaError(
@@ -275,3 +298,31 @@ def _edge_rows(network: Network, connectome: Connectome, projection: Projection)
             f"values cannot stand in the table of edges."
         )
     return rows
+
+
+def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+def _names_model(name: str) -> bool:
+    return name.rpartition("/")[2] in ("model", "synapse", "plasticity")
+
+
+def _within(stored: str, built: str) -> bool:
+    """Whether a model's text, such as ``LIF(surrogate=Arctan(width_mV=5.0))``, has nothing that the other has not."""
+    if max(len(stored), len(built)) > _LONGEST:
+        return False
+    try:
+        one, other = (ast.parse(text, mode="eval").body for text in (stored, built))
+        return _call_within(one, other)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+
+
+def _call_within(one: ast.expr, other: ast.expr) -> bool:
+    if not (isinstance(one, ast.Call) and isinstance(other, ast.Call)) or one.args or other.args:
+        return ast.dump(one) == ast.dump(other)
+    known = {keyword.arg: keyword.value for keyword in other.keywords}
+    return ast.dump(one.func) == ast.dump(other.func) and all(
+        keyword.arg in known and _call_within(keyword.value, known[keyword.arg]) for keyword in one.keywords
+    )

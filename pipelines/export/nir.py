@@ -82,6 +82,8 @@ def write_nir(model: Model, path: Path, *, dt_ms: float = 0.1) -> None:
 
 def _against(net: PointNetwork, dt_ms: float) -> Sequence[str]:
     reasons = []
+    if all(cells.kind == "lif" for cells in net.cells):
+        reasons.append("it has no population of sources, and NIR's graphs begin with an input")
     for cells in net.cells:
         onto = net.onto(cells.name)
         if cells.kind == "lif" and np.any(whole_steps(cells.values["t_ref_ms"], dt_ms) > 0):

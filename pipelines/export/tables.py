@@ -57,6 +57,7 @@ def write_graphml(model: Model, path: Path) -> None:
     wrong = [node for node in graph if isinstance(node, str) and NOT_XML.search(node)]
     attributes = [data for _, data in graph.nodes(data=True)] + [data for *_, data in graph.edges(data=True)]
     wrong += [v for data in attributes for v in data.values() if isinstance(v, str) and NOT_XML.search(v)]
+    wrong += sorted({name for data in attributes for name in data if NOT_XML.search(name)})
     if wrong:
         raise SettingError(
             f"GraphML is XML, which cannot hold control characters; found in {offenders(wrong)}. Remove them, or "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -42,6 +43,9 @@ synapse = "gap_junction"
 gain = 0.2
 tie_by = ["pre.cell_class", "post.cell_class"]
 """
+
+
+ARCHIVES = Path(__file__).parents[1] / "archives"
 
 
 def make_model(tmp_path: Path, ids: list[object], columns: dict[str, list[object]] | None = None) -> Model:
@@ -298,3 +302,32 @@ def test_names_that_xml_cannot_hold_are_refused_and_nothing_is_left(tmp_path):
 def test_a_misspelt_format_is_refused(model, tmp_path):
     with pytest.raises(UnknownNameError, match="Did you mean 'graphml'"):
         export(model, tmp_path / "x", format="grahpml")
+
+
+@pytest.mark.parametrize(("name", "model"), [("lif", "LIF"), ("graded", "GradedLeaky")])
+def test_the_first_bundles_are_still_read(name, model):
+    read = load_model(ARCHIVES / f"bundle-v1-{name}")
+    (population,), (projection,) = read.network.populations, read.network.projections
+    assert type(population.model).__name__ == model
+    assert population.ids == ("a", "b", "c")
+    assert not projection.reverse
+    assert np.asarray(projection.post_index).tolist() == [1, 2, 0]
+    assert np.asarray(projection.base_weight).tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_model_that_was_written_with_other_settings_is_refused(model, bundle):
+    arrays = dict(np.load(bundle / "arrays.npz", allow_pickle=False))
+    (place,) = (name for name in arrays if name.endswith("/model"))
+    arrays[place] = np.array(str(arrays[place])[:-1] + "strange=1)")
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    rewrite(bundle, "arrays.npz", buffer.getvalue())
+    with pytest.raises(SchemaError, match="differs from that of the bundle"):
+        load_model(bundle)
+
+
+def test_columns_that_are_named_as_the_models_values_are_refused(tmp_path):
+    model = make_model(tmp_path, ["a", "b", "c"], {"model.population": ["x", "y", "z"]})
+    with pytest.raises(SettingError, match=r"'model\.population'.*Drop or rename"):
+        write_bundle(model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
