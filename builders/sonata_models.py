@@ -6,6 +6,7 @@ are no part of a model here. Membranes are given by C_m and tau_m there, by R_m 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +103,7 @@ def _fits(value: Any, default: Any) -> bool:
         return isinstance(value, bool | int) and value in (0, 1)
     if isinstance(default, tuple):
         return isinstance(value, list | tuple) and bool(value) and all(_fits(each, 0.0) for each in value)
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= np.finfo(float).max
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _lif(p: Mapping[str, Any], synapse: str) -> OurNeuron:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -26,7 +27,8 @@ def whole_number(name: str, value: object, least: int = 0, most: int | None = No
 
 def number(name: str, value: object, low: float, high: float = np.inf, *, above: bool = False) -> float:
     """The value as a float; `SettingError` if it is not finite, not from `low` to `high`, or, with `above`, `low`."""
-    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if is_number and abs(value) <= sys.float_info.max:  # a whole number can be beyond all floats
         found = float(value)
         if np.isfinite(found) and low <= found <= high and not (above and found == low):
             return found

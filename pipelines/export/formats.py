@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connectofit.connectome.errors import FolderError, unknown_name
+from connectofit.connectome.errors import FolderError, SettingError, unknown_name
+from connectofit.connectome.synthetic.drawing import number, whole_number
 from connectofit.pipelines.bundle import Model, write_bundle
 from connectofit.pipelines.export import parameters, tables
 from connectofit.pipelines.export.brian2 import write_brian2
@@ -19,6 +20,9 @@ from connectofit.pipelines.export.nir import write_nir
 from connectofit.pipelines.export.sonata import write_sonata
 from connectofit.pipelines.export.stablehlo import write_stablehlo
 from connectofit.pipelines.folders import aside, make_folder, publish_new
+from connectofit.sim import Stimulus
+
+_LONGEST_MS = 1e9  # eleven days
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,7 @@ def export(model: Model, path: str | Path, format: str = "bundle", **options: An
     for name in options:
         if name not in chosen.options:
             raise unknown_name("option", name, chosen.options, f"format {format!r}")
+        _check_option(name, options[name])
     if format == "bundle":
         return write_bundle(model, target)
     if target.exists() or target.is_symlink():
@@ -194,6 +199,21 @@ def export(model: Model, path: str | Path, format: str = "bundle", **options: An
     finally:
         _remove(beside)
     return target
+
+
+def _check_option(name: str, value: Any) -> None:
+    """What every format asks of an option of that name; the rest is the format's own."""
+    if name in ("dt_ms", "duration_ms"):
+        number(name, value, 0.0, _LONGEST_MS, above=True)
+    elif name == "seed":
+        whole_number(name, value, 0, 2**63 - 1)
+    elif name == "stimuli" and not (isinstance(value, Sequence) and all(isinstance(each, Stimulus) for each in value)):
+        raise SettingError(
+            f"stimuli are stimuli of connectofit.sim, in a list; found {value!r:.60}. They can be given from "
+            "Python only: connectofit.pipelines.export.export(model, path, format=..., stimuli=[...])."
+        )
+    elif name == "platforms" and not (isinstance(value, Sequence) and all(isinstance(each, str) for each in value)):
+        raise SettingError(f"platforms are names in a list, such as ['cpu']; found {value!r:.60}.")
 
 
 def _remove(path: Path) -> None:
@@ -211,5 +231,6 @@ def listing() -> str:
         extra = f" (needs connectofit[{each.extra}])" if each.extra else ""
         lines += [f"{each.name}{extra}", f"    keeps:   {each.keeps}", f"    loses:   {each.loses}"]
         lines += [f"    refuses: {each.refuses}"]
-        lines += [f"    options: {', '.join(each.options)}"] if each.options else []
+        names = [f"{name} (from Python)" if name == "stimuli" else name for name in each.options]
+        lines += [f"    options: {', '.join(names)}"] if names else []
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -432,6 +433,27 @@ def test_deep_and_endless_configurations_are_refused(circuit):
     circuit.json("a.json", {"network": "a.json"})
     with pytest.raises(SchemaError, match="a circuit is named once"):
         read_sonata_circuit(circuit.folder / "a.json")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 300])
+def test_names_that_no_file_can_have_are_refused(circuit, name):
+    circuit.config["networks"]["nodes"][0]["nodes_file"] = name
+    with pytest.raises(SchemaError, match="no file can be called"):
+        circuit.read()
+
+
+def test_many_variables_edges_that_are_no_list_and_pipes_are_refused(circuit):
+    path = circuit.write()
+    os.mkfifo(circuit.folder / "pipe.json")
+    with pytest.raises(SchemaError, match="no plain file"):
+        read_sonata_circuit(circuit.folder / "pipe.json")
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"manifest": {f"$V{k}": "$V1" for k in range(400)}}))
+    with pytest.raises(SchemaError, match="has 400 variables"):
+        read_sonata_circuit(path)
+    path.write_text(json.dumps(config | {"networks": config["networks"] | {"edges": 5}}))
+    with pytest.raises(SchemaError, match=r"networks\.edges .* has to be a list"):
+        read_sonata_circuit(path)
 
 
 def test_a_missing_library_names_its_extra(circuit, monkeypatch):

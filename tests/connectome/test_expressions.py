@@ -98,3 +98,8 @@ def test_a_misspelt_column_names_the_nearest() -> None:
 
 def test_the_names_in_an_expression_are_listed_once() -> None:
     assert column_names("a == 1 and (pre.b > a or c in ('d',))") == ("a", "pre.b", "c")
+
+
+def test_endless_expressions_are_refused_before_they_are_parsed():
+    with pytest.raises(SettingError, match="at most 20,000 characters; this one has"):
+        compile_expression(" or ".join(["count == 1"] * 20_000), pa.schema([("count", pa.int64())]))

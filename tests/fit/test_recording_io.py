@@ -101,6 +101,14 @@ def test_a_column_that_names_another_unit_is_refused():
         read_recordings(given, columns={"current": "i_nA"})
 
 
+def test_columns_named_after_units_of_another_quantity_are_refused():
+    given = frame().rename(columns={"current": "current_mV"})
+    with pytest.raises(
+        SchemaError, match=r"'current_mV'.*is to be the current, but is named as if in mV, a unit of voltage"
+    ):
+        read_recordings(given, columns={"current": "current_mV"})
+
+
 def test_missing_columns_suggest_the_nearest():
     with pytest.raises(UnknownNameError, match=r"No column named 'voltage'.*'voltages'.*columns=\{'voltage'"):
         read_recordings(frame().rename(columns={"voltage": "voltages"}))

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from connectofit.builders import Cell
-from connectofit.connectome.errors import FolderError, MissingExtraError, UnknownNameError
+from connectofit.connectome.errors import FolderError, MissingExtraError, SettingError, UnknownNameError
 from connectofit.pipelines.bundle import load_model, write_bundle
 from connectofit.pipelines.cli import main
 from connectofit.pipelines.export import FORMATS, export, listing
@@ -135,3 +135,31 @@ def test_wrong_options_of_the_command_give_one_message(model, tmp_path, call, te
     assert done.exit_code == 2
     assert message in done.output
     assert not Path("model-csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("dt_ms", "x"),
+        ("dt_ms", True),
+        ("dt_ms", 0),
+        ("dt_ms", float("nan")),
+        pytest.param("dt_ms", 10**400, id="beyond all floats"),
+        ("duration_ms", [1]),
+        ("duration_ms", 1e300),
+        ("seed", -1),
+        ("seed", 10**23),
+        ("stimuli", 5),
+        ("stimuli", [1]),
+    ],
+)
+def test_options_of_the_wrong_sort_are_refused_before_anything_is_written(model, tmp_path, option, value):
+    with pytest.raises(SettingError, match=option):
+        export(model, tmp_path / "out", format="nest", **{option: value})
+    assert not any(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("platforms", [5, [[1]], "cpu"])
+def test_platforms_are_a_list_of_names(model, tmp_path, platforms):
+    with pytest.raises(SettingError, match="platforms"):
+        export(model, tmp_path / "out", format="stablehlo", platforms=platforms)

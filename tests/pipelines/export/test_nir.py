@@ -124,6 +124,12 @@ REFUSED = {
 }
 
 
+def test_a_network_without_sources_is_refused(spiking, tmp_path):
+    model = spiking([LIF], [EDGE], {"e": 8}, probability=0.5)
+    with pytest.raises(SettingError, match="no population of sources"):
+        export(model, tmp_path / "net.nir", format="nir")
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_lossy_cases_are_refused_with_the_reason(spiking, tmp_path, case):
     cells, edges, reason = REFUSED[case]
