@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -27,9 +26,11 @@ def whole_number(name: str, value: object, least: int = 0, most: int | None = No
 
 def number(name: str, value: object, low: float, high: float = np.inf, *, above: bool = False) -> float:
     """The value as a float; `SettingError` if it is not finite, not from `low` to `high`, or, with `above`, `low`."""
-    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if is_number and abs(value) <= sys.float_info.max:  # a whole number can be beyond all floats
-        found = float(value)
+    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
+        try:
+            found = float(value)
+        except OverflowError:  # a whole number beyond all floats
+            found = float("inf")
         if np.isfinite(found) and low <= found <= high and not (above and found == low):
             return found
     bound = f"{'above' if above else 'of at least'} {low:g}" if high == np.inf else f"from {low:g} to {high:g}"
