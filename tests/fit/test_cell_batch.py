@@ -31,6 +31,7 @@ def fits(cells):
     return fit_cells(cells, "lif", hold_out=["a/1"], **SETTINGS)
 
 
+@pytest.mark.slow
 def test_every_cell_gets_its_own_parameters(fits):
     resistances = [fits[cell].parameters["r_m_GOhm"] for cell in ("a", "b")]
     np.testing.assert_allclose(resistances, [0.1, 0.05], rtol=0.03)
@@ -39,6 +40,7 @@ def test_every_cell_gets_its_own_parameters(fits):
         assert fit.search.loss < fit.search.course["loss"].iloc[0]
 
 
+@pytest.mark.slow
 def test_losses_are_those_of_the_cells_own_problems(fits):
     for fit in fits.values():
         objective = fit.problem.objective
@@ -74,6 +76,7 @@ def test_a_checkpoint_of_other_cells_is_refused(cells, tmp_path):
         fit_cells(cells, "lif", checkpoint_dir=tmp_path, **SETTINGS | {"steps": 2})
 
 
+@pytest.mark.slow
 def test_held_out_sweeps_are_scored_for_the_cells_that_have_some(fits):
     assert fits["a"].scores["part"].tolist().count("held out") == 1
     assert set(fits["b"].scores["part"]) == {"training"}
