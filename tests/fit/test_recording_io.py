@@ -10,7 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 import pytest
 
-from connectofit.connectome.errors import MissingFileError, SchemaError, SettingError, UnknownNameError
+from connectofit.connectome.errors import (
+    ConnectofitError,
+    MissingFileError,
+    SchemaError,
+    SettingError,
+    UnknownNameError,
+)
 from connectofit.data import RAT_CORTEX_COLUMNS, RAT_CORTEX_STIMULUS_MS, rat_cortex_path, rat_cortex_step_currents
 from connectofit.fit import Recordings, Sweep, read_recordings, recordings_from_arrays, write_recordings
 
@@ -292,4 +298,12 @@ def test_metadata_of_strangers_are_checked_before_they_are_used(tmp_path, change
     stored = json.loads(table.schema.metadata[b"connectofit.recordings"])
     pa_parquet.write_table(table.replace_schema_metadata({b"connectofit.recordings": change(stored).encode()}), path)
     with pytest.raises(SchemaError, match=message):
+        read_recordings(path)
+
+
+@pytest.mark.parametrize("name", ["sweeps.parquet", "SWEEPS.PARQUET"])
+def test_a_damaged_parquet_file_ends_in_an_error_of_ours(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"PAR1" + b"\xff" * 64 + b"\x40\x00\x00\x00PAR1")
+    with pytest.raises(ConnectofitError):
         read_recordings(path)

@@ -55,6 +55,7 @@ def test_traces_cannot_be_changed_from_outside():
         ({"current_pA": np.full(N, np.inf)}, SchemaError, r"current_pA.*sample 0: inf.*\(4000 in all\)"),
         ({"dt_ms": 0.0}, SettingError, "dt_ms of sweep 'a' has to be above 0"),
         ({"dt_ms": float("nan")}, SettingError, "finite number"),
+        pytest.param({"dt_ms": 10**400}, SettingError, "finite number", id="beyond all floats"),
         ({"offset_ms": 500.0}, SettingError, "said to last from 100 to 500 ms, but the sweep from 0 to 400 ms"),
         ({"onset_ms": 300.0}, SettingError, "from 300 to 300 ms"),
         ({"onset_ms": 299.0}, SchemaError, "stimulus of sweep 'a' has 10 samples"),

@@ -318,7 +318,7 @@ def test_the_first_bundles_are_still_read(name, model):
 def test_a_model_that_was_written_with_other_settings_is_refused(model, bundle):
     arrays = dict(np.load(bundle / "arrays.npz", allow_pickle=False))
     (place,) = (name for name in arrays if name.endswith("/model"))
-    arrays[place] = np.array(str(arrays[place])[:-1] + "strange=1)")
+    arrays[place] = np.array(str(arrays[place])[:-1] + ", strange=1)")
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     rewrite(bundle, "arrays.npz", buffer.getvalue())
