@@ -1,35 +1,32 @@
-"""Many cells fitted at once: one compiled program, in which cells and starts are lanes of the same time loop.
+"""Many cells fitted at once: the starts of all cells are rows of the same time loop, whose program is compiled once.
 
-Every lane descends by L-BFGS with a line search of its own (Nocedal & Wright 2006, alg. 7.4, 3.5 and 3.6, by
-`optax.lbfgs`), in coordinates inside the bounds of its cell. Compiling is paid once for all.
+Every start descends by L-BFGS with a line search of its own (`connectofit.fit.optimisers.lbfgs`), in coordinates inside
+the bounds of its cell, and rows whose descent has ended are no longer simulated. A freely running voltage is first
+coupled to the recording and then let go, as `fit_cell` does it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import pandas as pd
-from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from connectofit.connectome.errors import DivergedError, SettingError, offenders
-from connectofit.fit.cell_fit import CellFit, finished_fit
+from connectofit.fit.cell_fit import CellFit, automatic_method, finished_fit
+from connectofit.fit.cells.lanes import Lanes
 from connectofit.fit.cells.losses import CellLoss
 from connectofit.fit.cells.problem import CellProblem, cell_problem
-from connectofit.fit.checkpoint import read_checkpoint, write_checkpoint
 from connectofit.fit.folds import check_seed
-from connectofit.fit.optimisers.objective import Box
+from connectofit.fit.optimisers.homotopy import Nudged
+from connectofit.fit.optimisers.journal import Journal
+from connectofit.fit.optimisers.lbfgs import LBFGS, descents
 from connectofit.fit.optimisers.search import Search
 from connectofit.fit.optimisers.starts import random_starts
 from connectofit.fit.recording_checks import check_recordings
@@ -40,7 +37,7 @@ from connectofit.sim.neurons import NeuronModel
 
 logger = logging.getLogger(__name__)
 
-MEMORY, TRIALS, BLOCK = 10, 15, 10  # pairs of L-BFGS, losses of one line search, steps between two checkpoints
+CHECKPOINT_INTERVAL_S = 5.0
 
 
 def fit_cells(
@@ -56,6 +53,7 @@ def fit_cells(
     neuron: NeuronModel | None = None,
     starts: int = 2,
     steps: int = 100,
+    tolerance: float = 1e-5,
     trials: int = 20,
     detection: SpikeDetection = DEFAULT_DETECTION,
     checkpoint_dir: Path | str | None = None,
@@ -69,7 +67,8 @@ def fit_cells(
         their sweeps.
     hold_out: labels (cell/sweep) of the sweeps that no fit sees.
     model, loss, free, bounds, start, fixed, neuron, trials, detection: as for `fit_cell`, the same for all cells.
-    starts: how many a cell; the first is what its recording says. steps: of L-BFGS.
+    starts: how many a cell; the first is what its recording says. steps: at most so many of L-BFGS a start, of which
+        one ends when two steps in a row lower its loss by less than the share `tolerance`.
     checkpoint_dir: a folder that a killed call goes on from when it is made again, to the same losses.
 
     Returns
@@ -98,30 +97,27 @@ def fit_cells(
     settings: dict[str, Any] = {"free": free, "bounds": bounds, "start": start, "fixed": fixed, "neuron": neuron}
     problems = {c: cell_problem(sweeps, model, loss, n_steps=longest, **settings) for c, sweeps in training.items()}
     _check_alike(problems)
-    first = next(iter(problems.values()))
-    width = max(len(sweeps) for sweeps in training.values())
-    data = jax.tree.map(lambda *a: jnp.stack(a), *(_widened(p.objective.data, width) for p in problems.values()))
-    boxes = [p.objective.box for p in problems.values()]
     places = [
-        box.from_physical(random_starts(box, starts, seed + 1000 * k, first=p.start))
-        for k, (box, p) in enumerate(zip(boxes, problems.values(), strict=True))
+        random_starts(p.objective.box, starts, seed + 1000 * k, first=p.start) for k, p in enumerate(problems.values())
     ]
-    dtype = jnp.result_type(float)
-    low, high = (jnp.asarray(np.stack([getattr(box, side) for box in boxes]), dtype) for side in ("low", "high"))
-    begin = jnp.asarray(np.stack(places), dtype)
-    file, identity = None, ""
+    lanes = Lanes.of(list(problems.values()), starts)
+    z = np.concatenate([p.objective.box.from_physical(x) for p, x in zip(problems.values(), places, strict=True)])
     if checkpoint_dir is not None:
-        told = [model, repr(first.loss), list(first.names), list(boxes[0].log), seed, steps, jax.__version__]
-        file, identity = Path(checkpoint_dir) / "cells.npz", _identity(told, (begin, low, high, data))
-    found = _descended(first.objective.loss, boxes[0].log, steps, begin, low, high, data, file, identity)
-    z, best, course, looks = found
-    seconds = time.perf_counter() - began
+        told = [model, repr(next(iter(problems.values())).loss), seed, steps, tolerance, jax.__version__]
+        file = Path(checkpoint_dir) / "cells.npz"
+        lanes.journal = Journal(file, lanes.identity(told, z), CHECKPOINT_INTERVAL_S)
+    coupled = automatic_method(next(iter(problems.values()))) == Nudged.kind
+    course, z, losses, ended = _descended(lanes, z, LBFGS(steps=steps, tolerance=tolerance), coupled)
+    if lanes.journal is not None:
+        lanes.journal.save()
+    seconds = (time.perf_counter() - began) / len(problems)
     fits, lost = {}, []
     for k, (cell, problem) in enumerate(problems.items()):
-        if not np.isfinite(best[k]).any():
+        mine = np.flatnonzero(lanes.owner == k)
+        if not np.isfinite(losses[mine]).any():
             lost.append(cell)
             continue
-        search = _search(problem, z[k], best[k], course[k], looks[k], seed, seconds / len(problems))
+        search = _search(problem, lanes, mine, z, losses, ended, course, seed, seconds)
         fits[cell] = finished_fit(
             problem,
             search,
@@ -161,171 +157,74 @@ def _check_alike(problems: Mapping[str, CellProblem]) -> None:
         raise SettingError(f"Parameters are on other scales in {offenders(mixed)}; give bounds for all cells.")
 
 
-def _widened(data: Mapping[str, Any], width: int) -> dict[str, Any]:
-    """With sweeps that do not count, up to `width` of them."""
-    missing = width - data["valid"].shape[1]
-
-    def wider(name: str, value: Any) -> Any:
-        if name == "fixed" or not missing:
-            return value
-        pad = ((0, 0), (0, missing)) if value.ndim == 2 else (0, missing)
-        return jnp.pad(value, pad, mode="edge" if name in ("start_mV", "voltage_mV") else "constant")
-
-    return {name: wider(name, value) for name, value in data.items()}
-
-
-def _identity(told: list[Any], arrays: Any) -> str:
-    """A digest of all that the descent depends on: what another one wrote down must not be gone on from."""
-    digest = hashlib.sha256(json.dumps(told).encode())
-    for path, leaf in jax.tree_util.tree_flatten_with_path(arrays)[0]:
-        array = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
 def _descended(
-    loss: Any,
-    log: tuple[bool, ...],
-    steps: int,
-    z: Float[Array, "cell start k"],
-    low: Float[Array, "cell k"],
-    high: Float[Array, "cell k"],
-    data: Any,
-    file: Path | None,
-    identity: str,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The best coordinates and losses of every lane, its losses by step, and how many losses it looked at.
+    lanes: Lanes, z: Float[np.ndarray, "row k"], last: LBFGS, coupled: bool
+) -> tuple[pd.DataFrame, Float[np.ndarray, "row k"], Float[np.ndarray, " row"], list[str]]:
+    """All rows lowered from `z`: their courses, where each ended, its loss there, and why it ended.
 
-    file: where the state is written after every block of steps, and where a killed descent goes on from.
+    coupled: first at each of the couplings above 0.
     """
-    carry = _begun(z)
-    done, course = 0, np.zeros((*z.shape[:2], 0))
-    if file is not None and file.exists():
-        done, carry, course = read_checkpoint(file, identity, carry)
-    while done < steps:
-        taken = min(BLOCK, steps - done)
-        carry, lines = _block(loss, log, carry, taken, low, high, data)
-        done, course = done + taken, np.concatenate([course, np.asarray(lines, np.float64)[..., :taken]], axis=-1)
-        if file is not None:
-            write_checkpoint(file, identity, done, carry, course)
-    last, _, best_z, best, looks = carry
-    at_last = np.asarray(_values_at(loss, log, last, low, high, data))
-    best = np.asarray(best)
-    better = at_last < best
-    found = np.where(better[..., None], np.asarray(last), np.asarray(best_z))
-    return found, np.where(better, at_last, best), course, np.asarray(looks)
+    levels: list[int | None] = [k for k, c in enumerate(lanes.couplings) if coupled and (c > 0).all()]
+    noted: list[pd.DataFrame] = []
+    z, alive = z.copy(), np.arange(len(z))
+    losses, ended = np.full(len(z), np.inf), ["quarantined"] * len(z)
+    for level in (*levels, None):
+        how, stage = (last, "polish" if levels else last.kind) if level is None else (Nudged().stage, f"nudged {level}")
 
+        def asked(
+            v: np.ndarray, rows: np.ndarray, alive: np.ndarray = alive, level: int | None = level
+        ) -> tuple[np.ndarray, np.ndarray]:
+            return lanes.gradients(v, alive[rows], level)
 
-def _optimiser() -> optax.GradientTransformationExtraArgs:
-    search = optax.scale_by_zoom_linesearch(max_linesearch_steps=TRIALS, initial_guess_strategy="one")
-    return optax.lbfgs(memory_size=MEMORY, linesearch=search)
-
-
-@jax.jit
-def _begun(z: Float[Array, "cell start k"]) -> Any:
-    """The lanes before their first step: place, optimiser, best place, best loss, losses looked at."""
-
-    def lane(z: Array) -> Any:
-        return z, _optimiser().init(z), z, jnp.full((), jnp.inf, z.dtype), jnp.zeros((), jnp.int32)
-
-    return jax.vmap(jax.vmap(lane))(z)
-
-
-def _value(loss: Any, log: tuple[bool, ...], z: Array, low: Array, high: Array, data: Any) -> Array:
-    """The loss of one lane at coordinates."""
-    on_log = jnp.asarray(log)
-    share = jax.nn.sigmoid(z)
-    ratio = jnp.where(on_log, high / jnp.where(on_log, low, 1.0), 1.0)
-    return loss(jnp.where(on_log, low * ratio**share, low + (high - low) * share), data)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _values_at(loss: Any, log: tuple[bool, ...], z: Array, low: Array, high: Array, data: Any) -> Array:
-    one = partial(_value, loss, log)
-    return jax.vmap(jax.vmap(one, in_axes=(0, None, None, None)))(z, low, high, data)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _block(
-    loss: Any,
-    log: tuple[bool, ...],
-    carry: Any,
-    steps: int | Array,
-    low: Float[Array, "cell k"],
-    high: Float[Array, "cell k"],
-    data: Any,
-) -> tuple[Any, Float[Array, "cell start step"]]:
-    """The lanes after at most `BLOCK` more steps, and their losses before each."""
-    optimiser = _optimiser()
-
-    def lane(carry: Any, low: Array, high: Array, data: Any) -> tuple[Any, Array]:
-        def value(z: Array) -> Array:
-            return _value(loss, log, z, low, high, data)
-
-        ahead = optax.value_and_grad_from_state(value)
-
-        def step(k: Array, held: tuple[Any, Array]) -> tuple[Any, Array]:
-            (z, state, best_z, best, looks), lines = held
-            v, g = ahead(z, state=state)
-            better = v < best
-            best_z, best = jnp.where(better, z, best_z), jnp.where(better, v, best)
-            change, state = optimiser.update(g, state, z, value=v, grad=g, value_fn=value)
-            looks = looks + 1 + optax.tree_utils.tree_get(state, "num_linesearch_steps")
-            return (optax.apply_updates(z, change), state, best_z, best, looks), lines.at[k].set(v)
-
-        return lax.fori_loop(0, steps, step, (carry, jnp.full(BLOCK, jnp.nan, carry[0].dtype)))
-
-    over_starts = jax.vmap(lane, in_axes=(0, None, None, None))
-    return jax.vmap(over_starts)(carry, low, high, data)
+        for state, taken in descents(how, asked, z[alive], z.shape[1]):
+            told = {"stage": stage, "start": alive[taken], "step": state.steps[taken], "loss": state.f[taken]}
+            noted.append(pd.DataFrame(told))
+        z[alive] = state.z
+        if level is None:
+            losses[alive] = state.f
+            for row, why in zip(alive, state.ended, strict=True):
+                ended[row] = why
+        alive = alive[np.isfinite(state.f)]
+        if not alive.size:
+            break
+    return pd.concat(noted, ignore_index=True), z, losses, ended
 
 
 def _search(
     problem: CellProblem,
-    z: Float[np.ndarray, "start k"],
-    losses: Float[np.ndarray, " start"],
-    course: Float[np.ndarray, "start step"],
-    looks: np.ndarray,
+    lanes: Lanes,
+    mine: np.ndarray,
+    z: Float[np.ndarray, "row k"],
+    losses: Float[np.ndarray, " row"],
+    ended: list[str],
+    course: pd.DataFrame,
     seed: int,
     seconds: float,
 ) -> Search:
-    box: Box = problem.objective.box
-    finite = np.isfinite(losses)
-    row = int(np.nanargmin(np.where(finite, losses, np.inf)))
-    places = box.physical(z)
-    starts = pd.DataFrame(
-        {
-            "start": np.arange(len(z)),
-            "loss": losses,
-            "check": np.nan,
-            "ended": np.where(finite, "steps", "quarantined"),
-            **{name: places[:, k] for k, name in enumerate(box.names)},
-        }
-    )
-    n_starts, n_steps = course.shape
-    lines = pd.DataFrame(
-        {
-            "start": np.repeat(np.arange(n_starts), n_steps),
-            "step": np.tile(np.arange(n_steps), n_starts),
-            "loss": course.reshape(-1),
-        }
-    )
-    lowest = lines.loc[lines["loss"] <= lines["loss"].cummin()]
-    evaluations = int(looks.sum())
+    """What the rows `mine` of a cell came to."""
+    box = problem.objective.box
+    best = mine[int(np.argmin(losses[mine]))]
+    places = box.physical(z[mine])
+    own = course[course["start"].isin(mine)].assign(start=lambda table: table["start"] - mine[0])
+    own = own.reset_index(drop=True)
+    starts = {"start": np.arange(len(mine)), "loss": losses[mine], "check": np.nan, "ended": [ended[k] for k in mine]}
+    uncoupled = own[~own["stage"].str.startswith("nudged")]
+    evaluations = int(lanes.looks[mine].sum())
+    x = box.physical(z[best])
     return Search(
         method="lbfgs, all cells together",
         seed=seed,
-        best=dict(zip(box.names, places[row].tolist(), strict=True)),
-        x=places[row],
-        loss=float(losses[row]),
+        best=dict(zip(box.names, x.tolist(), strict=True)),
+        x=x,
+        loss=float(losses[best]),
         check=float("nan"),
-        starts=starts,
-        course=lines,
-        incumbents=lowest,
-        stopped="steps",
-        simulated_s=problem.objective.simulated_s * evaluations * 5.0,
+        starts=pd.DataFrame({**starts, **{name: places[:, k] for k, name in enumerate(box.names)}}),
+        course=own,
+        incumbents=uncoupled[uncoupled["loss"] < uncoupled["loss"].cummin().shift(fill_value=np.inf)],
+        stopped="done",
+        simulated_s=problem.objective.simulated_s * evaluations * lanes.passes,
         wall_s=seconds,
         evaluations=evaluations,
-        quarantined=int((~finite).sum()),
-        nonfinite=int((~np.isfinite(course)).sum()),
+        quarantined=sum(ended[k] == "quarantined" for k in mine),
+        nonfinite=int(lanes.nonfinite[mine].sum()),
     )

@@ -7,7 +7,7 @@ Between spikes that are given, every variable y of LIF and GLIF neurons, one aft
 with a and b known before the loop: from the recorded spikes, the current, and the variables before it. So the loop over
 time does one multiplication and one addition; all else, losses and their derivatives included, is worked out for a
 segment of time at once, and reverse mode goes back through as plain a loop. The rows (starts) are the last axis:
-parameters are [row], recordings [time, sweep, 1].
+parameters are [row], recordings [time, sweep, 1], or [time, sweep, row] where rows are of different cells.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from connectofit.fit.cells.forced_models import LinearCell, State
 
 SEGMENT = 64  # steps: what is kept of them for reverse mode stays in the cache; 32 to 256 are slower by up to a quarter
 
-Rows = Mapping[str, Float[Array, "time sweep 1"]]
+Rows = Mapping[str, Float[Array, "time sweep #row"]]
 Terms = Callable[[Array, Array, Array, Rows], tuple[Array, Array]]
 
 
@@ -58,7 +58,7 @@ def fold_together(
     return totals
 
 
-def _refractory(spikes: Float[Array, "time sweep 1"], t_ref_steps: Array) -> Bool[Array, "time sweep row"]:
+def _refractory(spikes: Float[Array, "time sweep #row"], t_ref_steps: Array) -> Bool[Array, "time sweep row"]:
     """Whether each step lies in the refractory period of an earlier spike."""
 
     def step(left: Array, spiking: Array) -> tuple[Array, Array]:

@@ -125,12 +125,13 @@ class ForcedLikelihood(CellLoss):
             return -spiking
         sd = own["voltage_sd_mV"] if self.sd_mV is None else jnp.asarray(self.sd_mV, spiking.dtype)
         weight = 1.0 if self.correlation_ms is None else dt_ms / self.correlation_ms
-        return -spiking + weight * (0.5 * squares / sd**2 + data["counted"].sum() * jnp.log(sd))
+        return -spiking + weight * (0.5 * squares / sd**2 + data["counted"].sum((0, 1)) * jnp.log(sd))
 
     def together(
         self, cell: CellModel, p: Values, own: Mapping[str, Array], data: Data, dt_ms: float
     ) -> Float[Array, " row"]:
-        """`value` of many parameter vectors, p and own [row], laid out for reverse mode; see `runs_together`."""
+        """`value` of many parameter vectors, p and own [row], laid out for reverse mode; see `runs_together`. The data
+        are those of all rows, or have the rows as their last axis."""
         forced = forced_cell(cell.neuron, p, dt_ms)
         if not isinstance(forced, LinearCell):
             raise refusal(cell.neuron.kind)
@@ -146,9 +147,12 @@ class ForcedLikelihood(CellLoss):
                 squares = rows["counted"] * (voltage - rows["voltage_mV"]) ** 2
             return spiking, squares
 
-        first = data["start_mV"][:, None] if "start_mV" in data else p[cell.neuron.rest]
-        first = jnp.broadcast_to(first, (data["current_pA"].shape[1], n_rows))
-        spiking, squares = fold_together(forced, first, {k: data[k][:, :, None] for k in FOLDED}, terms)
+        rows = {k: data[k] if data[k].ndim == 3 else data[k][:, :, None] for k in FOLDED}
+        first = p[cell.neuron.rest]
+        if "start_mV" in data:
+            first = data["start_mV"] if data["start_mV"].ndim == 2 else data["start_mV"][:, None]
+        first = jnp.broadcast_to(first, (rows["current_pA"].shape[1], n_rows))
+        spiking, squares = fold_together(forced, first, rows, terms)
         return self._total(spiking.sum(0), squares.sum(0), own, data, dt_ms)
 
     @staticmethod

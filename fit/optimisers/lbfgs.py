@@ -14,6 +14,7 @@ A step into a region where the loss is not finite counts as one that is too long
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -71,34 +72,63 @@ class LBFGS(Optimiser):
     ) -> Outcome:
         """Lower what `of` stands for; which: the numbers under which the starts are noted."""
         size = ev.objective.box.size
-        state = _Descent(self, _angles(v, size), size)
         which = np.arange(len(v)) if which is None else which
         watch = Watch(ev, len(v), self.check_every if of == "loss" else 0, self.patience)
 
-        def asked(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            f, g = ev.gradients(_coordinates(u, size), of, extra)
-            return f, _slopes(u, g, size)
+        def asked(z: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return ev.gradients(z, of, extra)
 
-        state.begin(*asked(state.v))
-        ev.record(stage, 0, which, state.f)
-        while not ev.spent:
-            active = np.flatnonzero(state.running)
-            if not active.size:
-                break
-            taken = state.take(active, *asked(state.trial(active)))
-            if taken.size:
-                ev.record(stage, state.steps[taken], which[taken], state.f[taken])
-                due = taken[(state.steps[taken] % max(self.check_every, 1) == 0) & state.running[taken]]
-                if watch.on and due.size:
-                    for start in due[watch.look(_coordinates(state.v, size), state.f, due)]:
-                        state.end(start, "patience")
-        z, ended = _coordinates(state.v, size), [end or "budget" for end in state.ended]
+        for state, taken in descents(self, asked, v, size, spent=lambda: ev.spent):
+            ev.record(stage, state.steps[taken], which[taken], state.f[taken])
+            due = taken[(state.steps[taken] % max(self.check_every, 1) == 0) & state.running[taken]]
+            due = due[state.steps[due] > 0]
+            if watch.on and due.size:
+                for start in due[watch.look(state.z, state.f, due)]:
+                    state.end(start, "patience")
+        z, ended = state.z, [end or "budget" for end in state.ended]
         if watch.on:
             last = np.flatnonzero(np.isfinite(state.f))
             if last.size and not ev.spent:
                 watch.look(z, state.f, last)
             return Outcome(*watch.chosen(z, state.f), ended)
         return Outcome(z, state.f, ended)
+
+
+Asked = Callable[
+    [Float[np.ndarray, "row variable"], np.ndarray], tuple[Float[np.ndarray, " row"], Float[np.ndarray, "row variable"]]
+]
+
+
+def descents(
+    how: LBFGS,
+    asked: Asked,
+    v: Float[np.ndarray, "start variable"],
+    size: int,
+    *,
+    spent: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[Descent, np.ndarray]]:
+    """The descents from `v`, once before the first step and then after every round in which starts made one, with the
+    numbers of these starts. It ends when all have ended or the budget is spent.
+
+    asked: (coordinates, the starts whose they are) -> losses and gradients. size: the variables that are coordinates of
+    a `Box`; further ones are free.
+    """
+    state = Descent(how, _angles(v, size), size)
+
+    def told(u: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        f, g = asked(_coordinates(u, size), rows)
+        return f, _slopes(u, g, size)
+
+    everyone = np.arange(len(v))
+    state.begin(*told(state.v, everyone))
+    yield state, everyone
+    while not spent():
+        active = np.flatnonzero(state.running)
+        if not active.size:
+            return
+        taken = state.take(active, *told(state.trial(active), active))
+        if taken.size:
+            yield state, taken
 
 
 def _angles(v: np.ndarray, size: int) -> np.ndarray:
@@ -116,8 +146,9 @@ def _slopes(u: np.ndarray, g: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([g[:, :size] * 0.5 * np.sin(u[:, :size]) / (share * (1.0 - share)), g[:, size:]], axis=1)
 
 
-class _Descent:
-    """The starts' points, memories and line searches."""
+class Descent:
+    """The starts' points, memories and line searches. v: points, in angles; f: their losses; steps: how many each made;
+    running: which go on; ended: why the others do not."""
 
     def __init__(self, how: LBFGS, v: np.ndarray, size: int) -> None:
         n, k = v.shape
@@ -131,6 +162,11 @@ class _Descent:
         self.running = np.ones(n, bool)
         # The best point of the line search that is under way which lowers the loss enough.
         self.found_f, self.found_v, self.found_g = np.full(n, np.inf), self.v.copy(), np.zeros((n, k))
+
+    @property
+    def z(self) -> Float[np.ndarray, "start variable"]:
+        """The points in the coordinates of a `Box`."""
+        return _coordinates(self.v, self.size)
 
     def begin(self, f: np.ndarray, g: np.ndarray) -> None:
         self.f, self.g = f, g

@@ -1,7 +1,7 @@
 """Two-current GIF neurons fitted at equal budgets: gradients and a population here, rivals in another environment.
 
     python tests/benchmarks/cells_gif.py fit OURS.jsonl
-    OTHER_PYTHON tests/benchmarks/rival_cells_gif.py RIVALS.jsonl
+    OTHER_PYTHON tests/benchmarks/rival_cells_gif.py RIVALS.jsonl      (and rival_bmf.py, which says how)
     python tests/benchmarks/cells_gif.py table OURS.jsonl RIVALS.jsonl
 
 The problem. `sim.GIF` with the constants of Wang et al. 2024 (arXiv 2406.19708); a, b, k_1 and k_2 are sought in the
@@ -252,12 +252,46 @@ def fitted(given: Case, method: Any, starts: int) -> tuple[list[list[Any]], dict
 OURS = {"guided": (Guided(descent=LBFGS(steps=30, tolerance=1e-4, best_of=2), step=0.02), 16)}
 
 
+def write_cases(path: str, seeds: range) -> None:
+    """What `rival_bmf` fits, which has none of our packages."""
+    given = [case(cell, seed) for cell in CELLS for seed in seeds]
+    fixed = [{**FIXED, "a_1_pA": CELLS[each.cell][1][0], "a_2_pA": CELLS[each.cell][1][1]} for each in given]
+    np.savez(
+        path,
+        cell=[each.cell for each in given],
+        seed=[each.seed for each in given],
+        current=TRAINING,
+        voltage=np.stack([np.asarray(each.training["voltage"]) for each in given]),
+        names=list(FIXED),
+        fixed=np.array([[row[name] for name in FIXED] for row in fixed]),
+        bounds=np.stack([BOX.low, BOX.high], axis=1),
+    )
+
+
+def score_cases(path: str) -> None:
+    """Print what `rival_bmf` found, scored as all others are."""
+    lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    held = []
+    for line in lines:
+        given = case(line["cell"], line["seed"])
+        held.append(float(held_out_losses(jnp.asarray([line["x"]], jnp.float32), given.held_out)[0]))
+    samples, seconds = lines[0]["samples"], np.median([line["seconds"] for line in lines])
+    print(
+        f"{len(lines)} searches of {samples} samples ({samples * SIMULATED_S:g} simulated s): held out "
+        f"{np.median(held):.3f} in the median ({min(held):.3f} to {max(held):.3f}), {seconds:.1f} s each in the median"
+    )
+
+
 def main() -> None:
-    """`fit PATH`: our searches, appended to a file of JSON lines; `table PATHS`: the comparison."""
+    """`fit PATH`: our searches, appended to a file of JSON lines; `table PATHS`: the comparison; `cases PATH` and
+    `score PATH`: for `rival_bmf`."""
     if sys.argv[1] == "table":
         from cells_gif_table import table
 
         print(table(sys.argv[2:]))
+        return
+    if sys.argv[1] in ("cases", "score"):
+        write_cases(sys.argv[2], SEEDS[:3]) if sys.argv[1] == "cases" else score_cases(sys.argv[2])
         return
     names = sys.argv[3:] or list(OURS)
     for name in names:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from connectofit.connectome.errors import SettingError
 from connectofit.fit import Recordings, cell_batch
 from connectofit.fit.cell_batch import fit_cells
+from connectofit.fit.cells.lanes import Lanes
+from connectofit.fit.cells.losses import VoltageError
+from connectofit.fit.cells.problem import cell_problem
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
 
 LOSS = ForcedLikelihood(sd_mV=None, correlation_ms=None)
@@ -40,6 +45,49 @@ def test_every_cell_gets_its_own_parameters(fits):
         assert fit.search.loss < fit.search.course["loss"].iloc[0]
 
 
+@pytest.mark.few(1)
+@pytest.mark.parametrize(
+    ("model", "loss", "level"),
+    [
+        ("glif3", LOSS, None),
+        ("gif", ForcedLikelihood(), None),
+        ("adex", VoltageError(), None),
+        ("adex", VoltageError(), 1),
+    ],
+)
+def test_a_row_has_the_loss_and_gradient_of_its_cell_alone(cells, model, loss, level):
+    longest = max(sweep.n_samples for sweep in cells) - 1
+    problems = [cell_problem(cells.cell(c), model, loss, n_steps=longest) for c in cells.cells]
+    lanes = Lanes.of(problems, 2)
+    near = np.stack([p.objective.box.from_physical(p.start) for p in problems for _ in range(2)])
+    z = near + np.random.default_rng(0).normal(0.0, 0.05, near.shape)
+    f, g = lanes.gradients(z, np.arange(4), level)
+    for row in (0, 3):
+        objective = problems[row // 2].objective
+
+        def alone(z, objective=objective):
+            x = objective.box.to_physical(z)
+            if level is None:
+                return objective.loss(x, objective.data)
+            return objective.nudged(x, objective.data, jnp.asarray(objective.couplings[level]))
+
+        value, slope = jax.value_and_grad(alone)(jnp.asarray(z[row], jnp.float32))
+        assert f[row] == pytest.approx(float(value), rel=1e-4)
+        np.testing.assert_allclose(g[row], slope, rtol=2e-2, atol=2e-3 * np.abs(slope).max())
+    some = lanes.gradients(z[[3, 1]], np.array([3, 1]), level)
+    np.testing.assert_allclose(some[0], f[[3, 1]], rtol=1e-5)
+    assert lanes.looks.tolist() == [1, 2, 1, 2]
+
+
+@pytest.mark.slow
+def test_a_freely_running_voltage_is_coupled_first(cells):
+    fits = fit_cells(cells, "adex", loss="voltage", starts=1, steps=3, trials=1)
+    for fit in fits.values():
+        stages = list(dict.fromkeys(fit.search.course["stage"]))
+        assert stages == [f"nudged {k}" for k in range(5)] + ["polish"]
+        assert fit.search.loss == pytest.approx(fit.search.incumbents["loss"].iloc[-1])
+
+
 @pytest.mark.slow
 def test_losses_are_those_of_the_cells_own_problems(fits):
     for fit in fits.values():
@@ -49,21 +97,24 @@ def test_losses_are_those_of_the_cells_own_problems(fits):
 
 
 @pytest.mark.slow
-def test_a_killed_batch_ends_as_if_it_had_not_been_killed(cells, fits, tmp_path, monkeypatch):
-    written = cell_batch.write_checkpoint
+def test_a_killed_batch_ends_as_if_it_had_not_been_killed(cells, tmp_path, monkeypatch):
+    computed, calls, killed_at = Lanes._computed, [0], [10**6]
 
-    def killed(*given):
-        written(*given)
-        raise KeyboardInterrupt
+    def counted(*given):
+        if calls[0] == killed_at[0]:
+            raise KeyboardInterrupt
+        calls[0] += 1
+        return computed(*given)
 
-    monkeypatch.setattr(cell_batch, "write_checkpoint", killed)
+    monkeypatch.setattr(Lanes, "_computed", counted)
+    monkeypatch.setattr(cell_batch, "CHECKPOINT_INTERVAL_S", 0.0)
+    fits = fit_cells(cells, "lif", **SETTINGS)
+    whole, calls[0], killed_at[0] = calls[0], 0, 5
     with pytest.raises(KeyboardInterrupt):
-        fit_cells(cells, "lif", hold_out=["a/1"], checkpoint_dir=tmp_path, **SETTINGS)
-    monkeypatch.setattr(cell_batch, "write_checkpoint", written)
-    taken, run = [], cell_batch._block
-    monkeypatch.setattr(cell_batch, "_block", lambda *given: taken.append(given[3]) or run(*given))
-    again = fit_cells(cells, "lif", hold_out=["a/1"], checkpoint_dir=tmp_path, **SETTINGS)
-    assert taken == [2]  # 10 of the 12 steps were done
+        fit_cells(cells, "lif", checkpoint_dir=tmp_path, **SETTINGS)
+    calls[0], killed_at[0] = 0, 10**6
+    again = fit_cells(cells, "lif", checkpoint_dir=tmp_path, **SETTINGS)
+    assert calls[0] == whole - 5 > 0
     for cell, fit in fits.items():
         np.testing.assert_array_equal(again[cell].search.course["loss"], fit.search.course["loss"])
         np.testing.assert_array_equal(again[cell].x, fit.x)

@@ -131,6 +131,7 @@ def test_lessons_that_leave_no_step_for_the_task_are_refused(spiking, sides):
         train_task(spiking(inhibitory=False), sides(steps=12, delay_ms=4.0), schedule=SHORT, curriculum=lessons)
 
 
+@pytest.mark.slow
 def test_curriculum_leaves_a_lesson_after_its_steps(spiking, sides):
     lessons = delay_curriculum(sides(steps=12, delay_ms=4.0), (0.0, 2.0), steps=1, accuracy=2.0)
     assert [lesson.task.n_steps for lesson in lessons] == [12, 14]
