@@ -36,6 +36,7 @@ from connectofit.fit.spike_scores import (
 )
 from connectofit.fit.spike_trains import Train, Trains
 from connectofit.fit.spikes import DEFAULT_DETECTION, SpikeDetection, detect_spikes
+from connectofit.sim.neurons import NeuronModel
 
 WIDTH = "delta_v_mV"
 BLOCK_MS = 200.0
@@ -97,13 +98,14 @@ def cell_traces(
         data = cell_data(one, spike_onsets(one, detection), problem.cell.fixed, mask_ms=None, initial=problem.initial)
         trains: tuple[Train, ...] = (free[k]["spike_ms"],)
         voltage, forced = free[k][problem.cell.neuron.voltage], None
+        p, neuron = _values(problem, jnp.asarray(x, jnp.float32), data), problem.cell.neuron
         if random:
             keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), k), trials)
-            spikes, drawn = (np.asarray(a) for a in _drawn(problem, jnp.asarray(x, jnp.float32), data, keys))
+            spikes, drawn = (np.asarray(a) for a in _drawn(neuron, p, data, keys, problem.dt_ms))
             trains = tuple(sweep.time_ms[np.flatnonzero(row > 0.5) + 1] for row in spikes[:, :, 0])
             voltage = np.concatenate([[voltage[0]], drawn[0, :, 0]])
         if problem.loss.what.startswith("likelihood"):
-            under = forced_trace(problem.cell, _values(problem, jnp.asarray(x, jnp.float32), data), data, problem.dt_ms)
+            under = _forced(neuron, p, data, problem.dt_ms)
             forced = np.concatenate([[voltage[0]], np.asarray(under["v_mV"])[:, 0]])
         traces.append(CellTrace(sweep, trains, voltage, forced))
     return tuple(traces)
@@ -113,10 +115,15 @@ def _values(problem: CellProblem, x: Array, data: Mapping[str, Any]) -> dict[str
     return {**data["fixed"], **{name: x[k] for k, name in enumerate(problem.names)}}
 
 
-def _drawn(problem: CellProblem, x: Array, data: Mapping[str, Any], keys: Array) -> tuple[Array, Array]:
-    p = _values(problem, x, data)
-    one = partial(draw_spikes, problem.cell, p, p[WIDTH], data, problem.dt_ms)
-    return jax.jit(jax.vmap(one))(keys)
+# The model is static and all that differs between cells is data: a second cell finds the program compiled.
+@partial(jax.jit, static_argnames=("neuron", "dt_ms"))
+def _drawn(
+    neuron: NeuronModel, p: Mapping[str, Array], data: Mapping[str, Any], keys: Array, dt_ms: float
+) -> tuple[Array, Array]:
+    return jax.vmap(partial(draw_spikes, neuron, p, p[WIDTH], data, dt_ms))(keys)
+
+
+_forced = jax.jit(forced_trace, static_argnames=("neuron", "dt_ms"))
 
 
 def score_cell(traces: Sequence[CellTrace], detection: SpikeDetection = DEFAULT_DETECTION) -> pd.DataFrame:

@@ -34,7 +34,7 @@ from connectofit.fit.cells.forced_together import fold_together
 from connectofit.fit.cells.losses import CellLoss, Data
 from connectofit.fit.cells.models import CellModel, Range
 from connectofit.fit.cells.simulation import scanned
-from connectofit.sim.neurons.base import Values
+from connectofit.sim.neurons.base import NeuronModel, Values
 
 FOLDED = ("current_pA", "voltage_mV", "spikes", "counted", "valid")  # the data of every step
 _CERTAIN = 4.0  # log(lambda dt) from which on a spike is certain (lambda dt = 55), and the rate goes on as a line
@@ -114,7 +114,7 @@ class ForcedLikelihood(CellLoss):
                 squares = squares + row["counted"] * (state["v"] - row["voltage_mV"]) ** 2
             return spiking, squares
 
-        spiking, squares = fold_forced(forced, cell, p, data, add)
+        spiking, squares = fold_forced(forced, cell.neuron, p, data, add)
         return self._total(spiking.sum(), squares.sum(), own, data, dt_ms)
 
     def _total(
@@ -180,7 +180,7 @@ def log_chance(y: Array) -> Array:
     return jnp.where(small, series, jnp.log(1.0 - jnp.exp(-far)))
 
 
-def fold_forced(forced: ForcedCell, cell: CellModel, p: Values, data: Data, add: Any) -> tuple[Array, Array]:
+def fold_forced(forced: ForcedCell, neuron: NeuronModel, p: Values, data: Data, add: Any) -> tuple[Array, Array]:
     """Run under recorded spikes and add up two numbers for every sweep: add(total, state before the reset, whether it
     is in its refractory period, row)."""
     zero = jnp.zeros_like(data["current_pA"][0])
@@ -194,15 +194,15 @@ def fold_forced(forced: ForcedCell, cell: CellModel, p: Values, data: Data, add:
         total = add(total, seen, rests, row)
         return (forced.after(before, silent, row["spikes"]), total), None
 
-    start = (forced.start(_first_mV(cell, p, data)), (zero, zero))
+    start = (forced.start(_first_mV(neuron, p, data)), (zero, zero))
     _, total = scanned(step, start, {k: data[k] for k in FOLDED}, True)
     return total
 
 
-def forced_trace(cell: CellModel, p: Values, data: Data, dt_ms: float) -> dict[str, Float[Array, "time sweep"]]:
+def forced_trace(neuron: NeuronModel, p: Values, data: Data, dt_ms: float) -> dict[str, Float[Array, "time sweep"]]:
     """Under recorded spikes: ``v_mV`` after every step (after the reset where there was a spike), ``threshold_mV`` and
     ``v_before_mV`` before it, and whether the step was ``refractory``."""
-    forced = forced_cell(cell.neuron, p, dt_ms)
+    forced = forced_cell(neuron, p, dt_ms)
 
     def step(before: State, row: tuple[Array, Array]) -> tuple[State, dict[str, Array]]:
         silent = forced.advance(before, row[0])
@@ -213,14 +213,14 @@ def forced_trace(cell: CellModel, p: Values, data: Data, dt_ms: float) -> dict[s
         out["threshold_mV"] = jnp.where(rests, out["threshold_mV"], forced.threshold(silent))
         return new, {**out, "v_before_mV": jnp.where(rests, held["v"], silent["v"])}
 
-    return lax.scan(step, forced.start(_first_mV(cell, p, data)), (data["current_pA"], data["spikes"]))[1]
+    return lax.scan(step, forced.start(_first_mV(neuron, p, data)), (data["current_pA"], data["spikes"]))[1]
 
 
 def draw_spikes(
-    cell: CellModel, p: Values, delta_v_mV: Array, data: Data, dt_ms: float, key: PRNGKeyArray
+    neuron: NeuronModel, p: Values, delta_v_mV: Array, data: Data, dt_ms: float, key: PRNGKeyArray
 ) -> tuple[Float[Array, "time sweep"], Float[Array, "time sweep"]]:
     """The model with its escape rate, running freely: (spikes, voltage after every step), drawn with `key`."""
-    forced = forced_cell(cell.neuron, p, dt_ms)
+    forced = forced_cell(neuron, p, dt_ms)
     chances = jax.random.uniform(key, data["current_pA"].shape, data["current_pA"].dtype)
 
     def step(before: State, row: tuple[Array, Array]) -> tuple[State, tuple[Array, Array]]:
@@ -230,13 +230,13 @@ def draw_spikes(
         new = forced.after(before, silent, fires.astype(row[0].dtype))
         return new, (fires.astype(row[0].dtype), new["v"])
 
-    return lax.scan(step, forced.start(_first_mV(cell, p, data)), (data["current_pA"], chances))[1]
+    return lax.scan(step, forced.start(_first_mV(neuron, p, data)), (data["current_pA"], chances))[1]
 
 
-def _first_mV(cell: CellModel, p: Values, data: Data) -> Float[Array, " sweep"]:
+def _first_mV(neuron: NeuronModel, p: Values, data: Data) -> Float[Array, " sweep"]:
     like = data["current_pA"][0]
     return (
         data["start_mV"]
         if "start_mV" in data
-        else jnp.broadcast_to(jnp.asarray(p[cell.neuron.rest], like.dtype), like.shape)
+        else jnp.broadcast_to(jnp.asarray(p[neuron.rest], like.dtype), like.shape)
     )

@@ -125,7 +125,11 @@ class Likelihood:
         with jax.enable_x64(True):
             rows = jnp.asarray(share)
             counts = None if weights is None else jnp.asarray(np.asarray(weights, np.float64))
-            found = _gradients(self.problem.objective.loss, self.box, forward, rows, self.data, block, counts)
+            objective = self.problem.objective
+            if objective.together is not None:
+                found = _gradients_together(objective.together, self.box, rows, self.data, block, counts)
+            else:
+                found = _gradients(objective.loss, self.box, forward, rows, self.data, block, counts)
             loss, slopes = (np.array(a)[:n] for a in found)
         finite = np.isfinite(loss) & np.isfinite(slopes).all(axis=1)
         return np.where(finite, loss, np.inf), np.where(finite[:, None], slopes, 0.0)
@@ -134,8 +138,11 @@ class Likelihood:
         """The second derivatives by shares. Raises `DivergedError` where they are not finite."""
         with jax.enable_x64(True):
             place = jnp.asarray(np.asarray(share, np.float64))
-            forward = self.box.size <= FORWARD_UP_TO
-            found = np.array(_hessian(self.problem.objective.loss, self.box, forward, place, self.data))
+            forward, objective = self.box.size <= FORWARD_UP_TO, self.problem.objective
+            if objective.together is not None:
+                found = np.array(_hessian_together(objective.together, self.box, place, self.data))
+            else:
+                found = np.array(_hessian(objective.loss, self.box, forward, place, self.data))
         if not np.isfinite(found).all():
             named = ", ".join(f"{n} {v:g}" for n, v in zip(self.box.names, self.physical(share), strict=True))
             raise DivergedError(f"The second derivatives of the likelihood are not finite at {named}.")
@@ -269,11 +276,13 @@ def _place(box: Box, share: Array) -> Array:
 
 
 def _weighted(data: Any, block: Array | None, weights: Array | None) -> Any:
-    """Every term of the likelihood times how often its block counts."""
+    """Every term of the likelihood times how often its block counts. weights: [block], or [block, row], which gives the
+    rows as the last axis."""
     if weights is None or block is None:
         return data
     times = weights[block]
-    return {**data, "valid": data["valid"] * times, "counted": data["counted"] * times}
+    valid, counted = (data[k].reshape(data[k].shape + (1,) * (times.ndim - 2)) for k in ("valid", "counted"))
+    return {**data, "valid": valid * times, "counted": counted * times}
 
 
 @partial(jax.jit, static_argnames=("function", "box", "forward"))
@@ -302,3 +311,25 @@ def _gradients(
 def _hessian(function: Any, box: Box, forward: bool, share: Array, data: Any) -> Array:
     inner = jax.jacfwd if forward else jax.jacrev
     return jax.jacfwd(inner(lambda u: function(_place(box, u), data)))(share)
+
+
+@partial(jax.jit, static_argnames=("together", "box"))
+def _gradients_together(
+    together: Any, box: Box, share: Array, data: Any, block: Array | None, weights: Array | None
+) -> tuple[Array, Array]:
+    seen = _weighted(data, block, None if weights is None else weights.T)
+
+    def total(u: Array) -> tuple[Array, Array]:
+        losses = together(_place(box, u), seen)
+        return losses.sum(), losses  # a row's loss is its own alone, and so is its gradient
+
+    slopes, losses = jax.grad(total, has_aux=True)(share)
+    return losses, slopes
+
+
+@partial(jax.jit, static_argnames=("together", "box"))
+def _hessian_together(together: Any, box: Box, share: Array, data: Any) -> Array:
+    """Forward over reverse mode: the same place in k rows, each with the tangent of one parameter."""
+    rows = jnp.broadcast_to(share, (share.size, share.size))
+    slopes = jax.grad(lambda u: together(_place(box, u), data).sum())
+    return jax.jvp(slopes, (rows,), (jnp.eye(share.size, dtype=share.dtype),))[1]

@@ -44,7 +44,7 @@ def recorded(n_cells: int) -> tuple[Recordings, list[dict[str, float]]]:
     rng, n = np.random.default_rng(0), round(1e3 * SECONDS / DT_MS)
     kept = np.exp(-DT_MS / 5.0)
     model = cell_model("glif3", fixed={"t_ref_ms": T_REF_MS})
-    drawn = jax.jit(lambda p, data, key: draw_spikes(model, p, jnp.asarray(1.0), data, DT_MS, key))
+    drawn = jax.jit(lambda p, data, key: draw_spikes(model.neuron, p, jnp.asarray(1.0), data, DT_MS, key))
     sweeps, truths = [], []
     for cell in range(n_cells):
         true = {k: v * (rng.uniform(0.8, 1.2) if k in SPREAD else 1.0) for k, v in MIDDLE.items()}

@@ -45,7 +45,7 @@ def recording(seed, duration_ms, sweeps):
     model = cell_model("glif3", fixed=T_REF)
     p = {k: jnp.asarray(v) for k, v in {**model.named(model.start), **TRUE}.items() if k in model.neuron.parameters}
     data = {"current_pA": jnp.asarray(current[:-1])}
-    spikes, v = draw_spikes(model, p, jnp.asarray(TRUE["delta_v_mV"]), data, DT, jax.random.key(seed))
+    spikes, v = draw_spikes(model.neuron, p, jnp.asarray(TRUE["delta_v_mV"]), data, DT, jax.random.key(seed))
     voltage = np.concatenate([np.full((1, sweeps), TRUE["e_l_mV"]), np.asarray(v)]) + rng.normal(size=(n, sweeps))
     traces = [Sweep(str(k), current[:, k], voltage[:, k], DT, 0.0, duration_ms) for k in range(sweeps)]
     return Recordings(tuple(traces)), [np.flatnonzero(np.asarray(spikes[:, k])) + 1 for k in range(sweeps)]

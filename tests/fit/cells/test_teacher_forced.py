@@ -59,7 +59,7 @@ def test_given_its_own_spikes_a_model_has_its_own_voltage(name, by_network, step
     with jax.enable_x64(True):
         data = {"current_pA": jnp.asarray(current), "spikes": jnp.asarray(spikes)}
         p = {k: jnp.asarray(v) for k, v in model.named(model.start).items()}
-        out = {k: np.asarray(v) for k, v in jax.jit(lambda d: forced_trace(model, p, d, DT))(data).items()}
+        out = {k: np.asarray(v) for k, v in jax.jit(lambda d: forced_trace(model.neuron, p, d, DT))(data).items()}
     np.testing.assert_allclose(out["v_mV"], voltage, atol=1e-8)
     fired = spikes > 0
     assert (out["v_before_mV"] >= out["threshold_mV"])[fired].all()
@@ -73,7 +73,7 @@ def test_given_its_own_spikes_adex_has_its_own_voltage_but_for_the_time_within_a
     with jax.enable_x64(True):
         data = {"current_pA": jnp.asarray(current), "spikes": jnp.asarray(spikes)}
         p = {k: jnp.asarray(v) for k, v in model.named(model.start).items()}
-        out = forced_trace(model, p, data, DT)
+        out = forced_trace(model.neuron, p, data, DT)
     assert spikes.sum() > 10
     calm = voltage < model.named(model.start)["v_t_mV"]
     assert np.abs(np.asarray(out["v_mV"]) - voltage)[calm].max() < 0.1
@@ -202,7 +202,9 @@ def test_drawn_spikes_come_at_the_rate_of_the_model():
     model = cell_model("lif", fixed={"t_ref_ms": 0.0})
     p = model.named(model.start) | {"tau_m_ms": 1e-3, "v_rest_mV": -52.0, "v_threshold_mV": -50.0, "v_reset_mV": -52.0}
     data = {"current_pA": jnp.zeros((20000, 5))}
-    spikes, voltage = draw_spikes(model, {k: jnp.asarray(v) for k, v in p.items()}, 2.0, data, DT, jax.random.key(0))
+    spikes, voltage = draw_spikes(
+        model.neuron, {k: jnp.asarray(v) for k, v in p.items()}, 2.0, data, DT, jax.random.key(0)
+    )
     chance = 1.0 - math.exp(-math.exp(-1.0) * DT)
     n = spikes.size
     assert float(spikes.sum()) == pytest.approx(n * chance, abs=4.0 * math.sqrt(n * chance))

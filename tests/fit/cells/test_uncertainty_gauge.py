@@ -33,7 +33,7 @@ def _fired(seed, n=2500, sweeps=2, dt=0.5):
     cell = cell_model("glif1", start=TRUTH)
     p = {name: jnp.float32(v) for name, v in {**cell.fixed, **TRUTH}.items()}
     data = {"current_pA": jnp.asarray(current, jnp.float32)}
-    spikes, voltage = draw_spikes(cell, p, jnp.float32(DELTA_MV), data, dt, jax.random.key(seed))
+    spikes, voltage = draw_spikes(cell.neuron, p, jnp.float32(DELTA_MV), data, dt, jax.random.key(seed))
     made, onsets = [], []
     for k in range(sweeps):
         seen = np.concatenate([[TRUTH["e_l_mV"]], np.asarray(voltage)[:, k]]) + NOISE_MV * rng.normal(size=n + 1)
