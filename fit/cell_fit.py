@@ -141,8 +141,9 @@ def fit_cell(
     recordings: sweeps of one cell, sampled alike.
     model: a name of `connectofit.fit.cells.FITTABLE`: "lif", "adex", "izhikevich", "glif1" to "glif5", "gif", "hh".
     hold_out: labels of sweeps to hold out; none leaves the scores of the training sweeps alone.
-    loss: "likelihood" (spikes and voltage under recorded spikes), "voltage" (freely running), or a loss; "auto" is the
-        first for models that it suits where there are spikes, else the second.
+    loss: "likelihood" (spikes and voltage under recorded spikes; of Izhikevich's neuron, which has a voltage of its
+        own, spikes alone), "voltage" (freely running), or a loss; "auto" is the first for models that it suits where
+        there are spikes, else the second.
     method: an optimiser, by name (`connectofit.fit.optimisers.OPTIMISERS`) or with its settings. "auto": multi-start
         L-BFGS for likelihoods under recorded spikes, which are smooth; for the voltage of a freely running model, that
         of a model coupled to the recording and let go ("nudged").

@@ -2,8 +2,8 @@
 
 The equations are those of the models of `connectofit.sim.neurons`, cut at the spike: `advance` integrates one step as
 if there were none, `reset` applies what a spike does. What stays the same over time is worked out once, before the
-loop. LIF, GLIF and GIF are linear between spikes and integrated exactly, as there; AdEx is integrated by the model's
-method, its voltage kept at or below V_peak where the recorded neuron has not fired yet.
+loop. LIF, GLIF and GIF are linear between spikes and integrated exactly, as there; AdEx and Izhikevich's neuron are
+integrated by the model's method, their voltage kept at or below the peak where the recorded neuron has not fired yet.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from connectofit.sim.neurons.upstroke import exponential_current
 
 State = dict[str, Array]  # v, left (refractory steps), and the model's own; all [sweep]
 
-FORCED = ("lif", "glif1", "glif2", "glif3", "glif4", "glif5", "gif", "adex")
+FORCED = ("lif", "glif1", "glif2", "glif3", "glif4", "glif5", "gif", "adex", "izhikevich")
 """The models to which spikes can be given."""
 
 
@@ -68,6 +68,8 @@ def forced_cell(neuron: NeuronModel, p: Values, dt_ms: float) -> ForcedCell:
     """The cell whose spikes are given. Raises `SettingError` for models without a reset and a threshold."""
     if neuron.kind == "adex":
         return _AdEx(neuron, p, dt_ms)
+    if neuron.kind == "izhikevich":
+        return _Izhikevich(neuron, p, dt_ms)
     if neuron.kind in FORCED:
         return _linear_cell(neuron.kind, p, dt_ms)
     raise refusal(neuron.kind)
@@ -78,12 +80,10 @@ def refusal(kind: str) -> SettingError:
     why = {
         "traub_miles": "it draws its action potentials and has no reset that a recorded spike could stand for; "
         "couple it to the recorded voltage instead (loss='voltage', by nudging)",
-        "izhikevich": "it has no threshold from which the rate of spikes follows; fit it as it runs freely "
-        "(loss='voltage' or a spike loss)",
     }
     reason = why.get(kind, "it is none of those with a reset and a threshold")
     return SettingError(
-        f"Recorded spikes cannot be given to the model {kind!r}: {reason}. Possible: {offenders(FORCED, 8)}."
+        f"Recorded spikes cannot be given to the model {kind!r}: {reason}. Possible: {offenders(FORCED, 9)}."
     )
 
 
@@ -260,3 +260,44 @@ class _AdEx(ForcedCell):
 
     def held(self, before: State, silent: State) -> State:
         return {**silent, "v": jnp.broadcast_to(self.p["v_reset_mV"], silent["v"].shape)}
+
+
+class _Izhikevich(ForcedCell):
+    """Izhikevich's neuron; the threshold of the escape rate is the peak, which the upstroke passes in about 1 ms."""
+
+    freezes = False
+
+    def __init__(self, neuron: NeuronModel, p: Values, dt_ms: float) -> None:
+        self.p, self.dt_ms, self.method = p, dt_ms, str(getattr(neuron, "method", "euler"))
+        self.t_ref_ms, self.t_ref_steps = jnp.zeros(()), jnp.zeros((), jnp.int32)
+
+    def start(self, v_mV: Array) -> State:
+        return {"v": v_mV, "u": self.p["b_per_ms"] * v_mV, "left": jnp.zeros(v_mV.shape, jnp.int32)}
+
+    def advance(self, state: State, current_pA: Array) -> State:
+        p, v, u = self.p, state["v"], state["u"]
+        drive = 140.0 + (current_pA + p["i_bias_pA"]) / p["c_m_pF"]
+
+        def dv(v: Array, u: Array) -> Array:
+            return 0.04 * v**2 + 5.0 * v + drive - u
+
+        def slopes(y: Variables, t_ms: float) -> Variables:
+            return dv(*y), p["a_per_ms"] * (p["b_per_ms"] * y[0] - y[1])
+
+        if self.method == "half_steps":
+            for _ in range(2):
+                v = v + 0.5 * self.dt_ms * dv(v, u)
+            u = u + self.dt_ms * p["a_per_ms"] * (p["b_per_ms"] * v - u)
+        else:
+            v, u = explicit_step(slopes, (v, u), self.dt_ms, self.method)
+        return {**state, "v": jnp.minimum(v, p["v_peak_mV"]), "u": u}
+
+    def threshold(self, state: State) -> Array:
+        return jnp.broadcast_to(self.p["v_peak_mV"], state["v"].shape)
+
+    def reset(self, before: State, silent: State) -> State:
+        v = jnp.broadcast_to(self.p["c_mV"], silent["v"].shape)
+        return {**silent, "v": v, "u": silent["u"] + self.p["d_mV_per_ms"]}
+
+    def held(self, before: State, silent: State) -> State:
+        return silent

@@ -18,7 +18,7 @@ from jaxtyping import Array
 
 from connectofit.connectome.errors import SettingError
 from connectofit.fit.cells.models import CellModel, Range
-from connectofit.fit.cells.simulation import cell_start, fold_cell
+from connectofit.fit.cells.simulation import advanced, cell_start, fold_cell
 from connectofit.fit.optimisers.objective import folded_squares
 from connectofit.sim.neurons.base import Drive, NeuronModel, State, Values
 
@@ -98,7 +98,7 @@ class VoltageError(CellLoss):
             drive = Drive(row["current_pA"])
             if "pull_nS" in row:
                 drive.add_conductance(row["pull_nS"], row["pull_nS"] * row["towards_mV"])
-            state, _ = neuron.step(values(x), state, drive, dt_ms, None)
+            state, _ = advanced(neuron, values(x), state, drive, dt_ms)
             return state, row["counted"] * (state[neuron.voltage] - row["voltage_mV"])
 
         total, slope, square = folded_squares(start, step, x, running(data, "voltage_mV", "counted"))

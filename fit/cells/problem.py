@@ -42,6 +42,10 @@ COUPLINGS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.0)
 FINE_COUPLINGS = (200.0, 30.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.0)
 """The same for Gauss-Newton steps, of which each takes a few; the weak ones keep a trace with many spikes in step."""
 
+OWN_VOLTAGE = ("izhikevich",)
+"""Models whose zero and unit of the voltage are constants of their equations: the recorded voltage is not theirs, and
+their likelihood is of the spikes alone."""
+
 Onsets = Sequence[Int[np.ndarray, " spike"]]
 
 
@@ -132,8 +136,8 @@ def cell_problem(
     ----------
     recordings: sweeps of one cell at one sampling interval, of any lengths.
     model, free, bounds, start, fixed, neuron: see `cell_model`; the loss's own parameters are named likewise.
-    loss: a loss, or "likelihood" (spikes and voltage under recorded spikes) or "voltage" (freely running); "auto" is
-        the first where the model takes it and there are spikes.
+    loss: a loss, or "likelihood" (spikes and voltage under recorded spikes; of `OWN_VOLTAGE` the spikes alone) or
+        "voltage" (freely running); "auto" is the first where the model takes it and there are spikes.
     onsets: the samples at which the spikes of every sweep begin, such as those of a simulation, which no detection
         finds; detected where left out.
     mask_ms: how long before the beginning of a spike and after it the voltage does not count; the beginning itself
@@ -296,7 +300,7 @@ def _loss(loss: CellLoss | str, model: str, n_spikes: int) -> CellLoss:
         return loss
     if loss not in ("auto", "likelihood", "voltage"):
         raise unknown_name("loss", loss, ("auto", "likelihood", "voltage"), "cell_problem")
-    forced = ForcedLikelihood()
+    forced = ForcedLikelihood(voltage=model not in OWN_VOLTAGE)
     if loss == "likelihood" or (loss == "auto" and n_spikes and forced.takes(model)):
         return forced
     return VoltageError()

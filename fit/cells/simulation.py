@@ -20,6 +20,10 @@ from jaxtyping import Array, Float
 
 from connectofit.connectome.errors import SettingError, unknown_name
 from connectofit.sim.neurons.base import Drive, NeuronModel, State, Values
+from connectofit.sim.neurons.conductance_based import ConductanceBased
+
+LONGEST_STEP_MS = 0.05
+"""Of neurons with channels: sodium channels open within 0.1 ms."""
 
 Sum = TypeVar("Sum")
 Rows = Mapping[str, Float[Array, "time sweep"]]
@@ -34,6 +38,21 @@ def cell_start(
     if start_mV is not None:
         spread[neuron.rest] = jnp.asarray(start_mV, dtype)
     return neuron.initial(spread)
+
+
+def advanced(neuron: NeuronModel, p: Values, state: State, drive: Drive, dt_ms: float) -> tuple[State, Array | None]:
+    """The state a sample later, and whether there was a spike. Action potentials that channels make need steps of
+    `LONGEST_STEP_MS` or less, whatever the recording's sampling; the current holds for all steps of a sample."""
+    n_steps = math.ceil(dt_ms / LONGEST_STEP_MS - 1e-9) if isinstance(neuron, ConductanceBased) else 1
+    if n_steps == 1:
+        return neuron.step(p, state, drive, dt_ms, None)
+
+    def step(carry: tuple[State, Array], _: None) -> tuple[tuple[State, Array], None]:
+        state, fired = carry
+        state, spikes = neuron.step(p, state, drive, dt_ms / n_steps, None)
+        return (state, fired if spikes is None else jnp.maximum(fired, spikes)), None
+
+    return lax.scan(step, (state, jnp.zeros_like(drive.current)), None, length=n_steps)[0]
 
 
 def fold_cell(
@@ -64,7 +83,7 @@ def fold_cell(
         drive = Drive(row["current_pA"])
         if "pull_nS" in row:
             drive.add_conductance(row["pull_nS"], row["pull_nS"] * row["towards_mV"])
-        state, spikes = neuron.step(p, state, drive, dt_ms, None)
+        state, spikes = advanced(neuron, p, state, drive, dt_ms)
         return (state, add(total, state, jnp.zeros_like(drive.current) if spikes is None else spikes, row)), None
 
     state, total = scanned(step, (state, zero), dict(rows), checkpoint)
@@ -96,7 +115,7 @@ def run_cell(
         drive = Drive(row[0])
         if len(row) == 3:
             drive.add_conductance(row[1], row[1] * row[2])
-        state, spikes = neuron.step(p, state, drive, dt_ms, None)
+        state, spikes = advanced(neuron, p, state, drive, dt_ms)
         out = {**state, "spikes": jnp.zeros_like(row[0]) if spikes is None else spikes}
         return state, {name: out[name] for name in record}
 

@@ -29,7 +29,7 @@ from connectofit.sim.neurons.base import Values
 
 Sum = TypeVar("Sum")
 
-TIMED = tuple(name for name in FORCED if name != "adex")
+TIMED = tuple(name for name in FORCED if name not in ("adex", "izhikevich"))
 """The models whose spikes have times within a step: those that are linear between spikes."""
 
 

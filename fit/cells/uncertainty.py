@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 from scipy.stats import norm
 
 from connectofit.connectome.errors import DivergedError, SettingError
-from connectofit.fit.cells.problem import CellProblem
+from connectofit.fit.cells.problem import OWN_VOLTAGE, CellProblem
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
 from connectofit.fit.cells.uncertainty_directions import HALF, Direction, along, combinations_of, directions_of
 from connectofit.fit.cells.uncertainty_likelihood import FLAT, Likelihood, newton_step, polished
@@ -63,7 +63,8 @@ class Uncertainty:
     bounds: {parameter: "lower" or "upper"} of those on a bound; pushed: those of them for which the loss falls further
     beyond it. reasons: for each parameter that is not identified, a sentence. directions: softest first; combinations:
     the soft ones in which several parameters move together, in words. n_downward: along how many directions the loss
-    curves down. gain_nats: what a Newton step would still gain. spikes_alone: whether nothing but spikes counted.
+    curves down. gain_nats: what a Newton step would still gain. spikes_alone: whether nothing but spikes counted, of
+    a model whose voltage has neither zero nor unit of its own.
     """
 
     names: tuple[str, ...]
@@ -254,8 +255,13 @@ def laplace(problem: CellProblem, x: Float[np.ndarray, " k"], *, level: float = 
         combinations=tuple(moves for moves, _ in combinations),
         n_downward=int((values < -least).sum()),
         gain_nats=float(-0.5 * g[free] @ newton_step(h[np.ix_(free, free)], g[free])),
-        spikes_alone=isinstance(problem.loss, ForcedLikelihood) and not problem.loss.voltage,
+        spikes_alone=_spikes_alone(problem),
     )
+
+
+def _spikes_alone(problem: CellProblem) -> bool:
+    loss = problem.loss
+    return isinstance(loss, ForcedLikelihood) and not loss.voltage and problem.cell.name not in OWN_VOLTAGE
 
 
 def _interval(value: float, error: float, level: float, log: bool) -> Estimate:

@@ -136,7 +136,8 @@ def test_a_deterministic_cell_has_one_train(sweeps):
 
 
 def test_scores_need_no_model_that_can_be_given_spikes(sweeps):
-    fit = fit_cell(sweeps.select(["1", "2"]), "izhikevich", starts=1, budget=Budget(evaluations=4))
+    chosen = sweeps.select(["1", "2"])
+    fit = fit_cell(chosen, "izhikevich", loss="voltage", starts=1, budget=Budget(evaluations=4))
     assert fit.traces["c/1"].forced_mV is None
     assert np.isfinite(score_cell(list(fit.traces.values()))["subthreshold_rmse_mV"]).all()
 

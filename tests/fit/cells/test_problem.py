@@ -13,6 +13,7 @@ from connectofit.fit import Recordings, Sweep, read_recordings
 from connectofit.fit.cells.losses import VoltageError, WeightedSum
 from connectofit.fit.cells.models import cell_model
 from connectofit.fit.cells.problem import cell_problem
+from connectofit.fit.cells.simulation import run_cell
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
 
 DT = 0.05
@@ -91,6 +92,20 @@ def test_coupling_brings_the_model_to_the_recording_and_its_gradient_is_that_of_
 
 
 @pytest.mark.slow
+def test_a_cell_with_channels_recorded_at_long_intervals_takes_short_steps(hh, by_network):
+    """Every fifth sample of a current that changes every fifth: the same model, looked at every 0.25 ms."""
+    model = cell_model("hh")
+    values = {**model.named(model.start), "v_rest_mV": -65.0}
+    current = np.repeat(np.random.default_rng(3).normal(500.0, 120.0, (300, 1)), 5, axis=0)
+    v, spikes = by_network(model.neuron, values, current, DT)
+    assert spikes.sum() > 2
+    with jax.enable_x64(True):
+        p = {k: jnp.asarray(x) for k, x in values.items()}
+        out = run_cell(model.neuron, p, jnp.asarray(current[::5]), dt_ms=5 * DT)
+    np.testing.assert_allclose(out["v_mV"], v[4::5], atol=1e-6)
+    assert float(out["spikes"].sum()) == spikes.sum()
+
+
 def test_within_counts_the_first_share_of_the_time(hh):
     recordings, _ = hh
     with jax.enable_x64(True):
@@ -143,6 +158,15 @@ def test_the_mask_reaches_from_before_a_spike_to_the_end_of_the_refractory_perio
 
 
 @pytest.mark.slow
+def test_the_likelihood_of_a_neuron_with_a_voltage_of_its_own_is_of_the_spikes_alone():
+    recordings, _ = read_recordings(
+        rat_cortex_step_currents(), columns=RAT_CORTEX_COLUMNS, stimulus_ms=RAT_CORTEX_STIMULUS_MS
+    )
+    cell = recordings.cell("B6")
+    assert cell_problem(cell, "izhikevich").loss == ForcedLikelihood(voltage=False)
+    assert cell_problem(cell, "adex").loss == ForcedLikelihood()
+
+
 def test_real_cells_become_problems_that_are_finite_at_their_start():
     cells, _ = read_recordings(
         rat_cortex_step_currents(), columns=RAT_CORTEX_COLUMNS, stimulus_ms=RAT_CORTEX_STIMULUS_MS
