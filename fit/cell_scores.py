@@ -118,7 +118,7 @@ def _values(problem: CellProblem, x: Array, data: Mapping[str, Any]) -> dict[str
 # The model is static and all that differs between cells is data: a second cell finds the program compiled.
 @partial(jax.jit, static_argnames=("neuron", "dt_ms"))
 def _drawn(
-    neuron: NeuronModel, p: Mapping[str, Array], data: Mapping[str, Any], keys: Array, dt_ms: float
+    neuron: NeuronModel, p: dict[str, Array], data: Mapping[str, Any], keys: Array, dt_ms: float
 ) -> tuple[Array, Array]:
     return jax.vmap(partial(draw_spikes, neuron, p, p[WIDTH], data, dt_ms))(keys)
 

@@ -86,7 +86,7 @@ def read_responses(
     place: dict[Id, int] = {neuron if table.typed else str(neuron): k for k, neuron in enumerate(ids)}
     shown = {name: (columns or {}).get(name, name) for name in COLUMNS}
     index = {name: np.array([place.get(v, -1) for v in values], dtype=np.int64) for name, values in names.items()}
-    number = {name: _numbers(data[name], shown[name], table.where) for name in ("effect", "trials", "q")}
+    number = {name: numbers(data[name], shown[name], table.where) for name in ("effect", "trials", "q")}
 
     findings: list[Finding] = []
     keep = np.ones(table.arrow.num_rows, dtype=bool)
@@ -181,7 +181,7 @@ def mapped_columns(
     return found
 
 
-def _numbers(column: pa.ChunkedArray, name: str, where: str) -> np.ndarray:
+def numbers(column: pa.ChunkedArray, name: str, where: str) -> np.ndarray:
     """As float64, missing as NaN. Raises `SchemaError` with the first rows that are no numbers."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         blank = pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), None, column)
