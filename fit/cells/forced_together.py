@@ -1,11 +1,11 @@
 """Linear neurons under recorded spikes, many parameter vectors side by side, laid out for reverse mode.
 
-Between spikes that are given, every variable y of LIF and GLIF neurons, one after another, follows
+Between spikes that are given, every variable y of LIF, GLIF and GIF neurons, one after another, follows
 
-    y_t = a_t y_(t-1) + b_t
+    y_t = a_t y_(t-1) + b_t,   or, for GIF's threshold after a spike,   y_t = max(a_t y_(t-1) + b_t, c)
 
-with a and b known before the loop: from the recorded spikes, the current, and the variables before it. So the loop over
-time does one multiplication and one addition; all else, losses and their derivatives included, is worked out for a
+with a, b and c known before the loop: from the recorded spikes, the current, and the variables before it. So the loop
+over time does one multiplication and one addition; all else, losses and their derivatives included, is worked out for a
 segment of time at once, and reverse mode goes back through as plain a loop. The rows (starts) are the last axis:
 parameters are [row], recordings [time, sweep, 1], or [time, sweep, row] where rows are of different cells.
 """
@@ -68,14 +68,15 @@ def _refractory(spikes: Float[Array, "time sweep #row"], t_ref_steps: Array) -> 
     return lax.scan(step, jnp.zeros(shape, t_ref_steps.dtype), spikes)[1]
 
 
-def _recurrence(a: Array, b: Array, start: Array) -> tuple[Array, Array]:
-    """y_t = a_t y_(t-1) + b_t: y at the start of every step, and after the last."""
+def _recurrence(a: Array, b: Array, start: Array, least: Array | None = None) -> tuple[Array, Array]:
+    """y_t = a_t y_(t-1) + b_t, no lower than `least`: y at the start of every step, and after the last."""
 
-    def step(y: Array, ab: tuple[Array, Array]) -> tuple[Array, Array]:
-        return ab[0] * y + ab[1], y
+    def step(y: Array, row: tuple[Array, ...]) -> tuple[Array, Array]:
+        new = row[0] * y + row[1]
+        return (jnp.maximum(new, row[2]) if len(row) == 3 else new), y
 
-    a, b = jnp.broadcast_arrays(a, b)
-    last, before = lax.scan(step, start, (a, b))
+    rows = jnp.broadcast_arrays(a, b) if least is None else jnp.broadcast_arrays(a, b, least)
+    last, before = lax.scan(step, start, tuple(rows))
     return before, last
 
 
@@ -117,6 +118,7 @@ def _segment(
         pulled = settled * (mean - cell.e) + moving * (v - mean)
         stays = frozen & ~spiking
         a, b = jnp.where(stays, 1.0, decay), jnp.where(stays, 0.0, pulled)
-        own, after["theta_voltage"] = _recurrence(a, b, state["theta_voltage"])
+        least = None if cell.lowest is None else jnp.where(spiking, cell.lowest, -jnp.inf)
+        own, after["theta_voltage"] = _recurrence(a, b, state["theta_voltage"], least)
         threshold = threshold + jnp.where(frozen, own, own * decay + pulled)
     return after, voltage, threshold

@@ -157,8 +157,8 @@ class ForcedLikelihood(CellLoss):
 
     @staticmethod
     def runs_together(model: str) -> bool:
-        """Whether `together` has a model: LIF and GLIF, which are linear between recorded spikes and at them."""
-        return model == "lif" or model.startswith("glif")
+        """Whether `together` has a model: LIF, GLIF and GIF, which are linear between recorded spikes."""
+        return model in ("lif", "gif") or model.startswith("glif")
 
 
 def expected(y: Array) -> Array:
