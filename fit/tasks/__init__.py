@@ -6,8 +6,10 @@ from connectofit.fit.tasks.evidence import EvidenceAccumulation
 from connectofit.fit.tasks.grouped import GroupedTask
 from connectofit.fit.tasks.memory import DelayedComparison, DelayedMatch, GoNoGo
 from connectofit.fit.tasks.neurogym import NeuroGymTask
+from connectofit.fit.tasks.observed import Condition, ObservedComparison
 
 __all__ = [
+    "Condition",
     "DelayedComparison",
     "DelayedMatch",
     "EvidenceAccumulation",
@@ -15,6 +17,7 @@ __all__ = [
     "GroupedTask",
     "InputKind",
     "NeuroGymTask",
+    "ObservedComparison",
     "RandomDots",
     "Task",
     "TaskTrials",

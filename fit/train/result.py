@@ -18,6 +18,7 @@ from connectofit.fit.train.batch_step import check_trainable, is_noisy, make_bat
 from connectofit.fit.train.bptt import run_batch
 from connectofit.fit.train.losses import mean_answer, task_loss
 from connectofit.fit.train.readout import Readout
+from connectofit.fit.train.settings import Judge
 from connectofit.fit.train.streams import stream_key
 from connectofit.fit.train.trainable import Values
 from connectofit.sim import Network
@@ -75,7 +76,7 @@ class Evaluation:
         return float(self.seeds["accuracy"].mean())
 
 
-def gather(runs: Sequence[SeedRun], task: Task, source: str) -> TrainResult:
+def gather(runs: Sequence[SeedRun], task: Task, source: str, judged_by: Judge = "accuracy") -> TrainResult:
     """The result of several seeds."""
     columns = ("training", "accuracy", "validation", "validation_accuracy", "lesson")
     parts = []
@@ -103,7 +104,8 @@ def gather(runs: Sequence[SeedRun], task: Task, source: str) -> TrainResult:
     order = seeds.assign(
         loss=-seeds["validation"].fillna(seeds["training"]), score=seeds["validation_accuracy"].fillna(0)
     )
-    best = int(order.sort_values(["score", "loss"], ascending=False, kind="stable").index[0])
+    first = ["score", "loss"] if judged_by == "accuracy" else ["loss", "score"]
+    best = int(order.sort_values(first, ascending=False, kind="stable").index[0])
     return TrainResult(
         runs[best].network,
         runs[best].readout,

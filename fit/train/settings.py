@@ -14,6 +14,7 @@ from connectofit.fit.tasks import Task
 
 OptimiserName = Literal["adam", "adamw", "nadam", "rmsprop", "sgd"]
 Decay = Literal["constant", "cosine"]
+Judge = Literal["accuracy", "loss"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class TrainSchedule:
     steps. decay: "constant", or "cosine" down to 0 at the last step. optimiser: of optax. clip: the largest norm of the
     gradient; None: any. interval: steps between validations, which are also those between checkpoints. validation:
     trials of each; 0: none. patience: validations without improvement until training stops; None: never. goal: accuracy
-    in validation at which training stops.
+    in validation at which training stops. judged_by: what is better in validation: a higher accuracy (a lower loss at
+    the same one), or a lower loss, where answers are chances that no network can tell for certain.
     """
 
     steps: int = 200
@@ -38,6 +40,7 @@ class TrainSchedule:
     validation: int = 256
     patience: int | None = None
     goal: float | None = None
+    judged_by: Judge = "accuracy"
 
     def __post_init__(self) -> None:
         lows = {"steps": 1, "batch": 1, "interval": 1, "warmup": 0, "validation": 0, "patience": 1}
@@ -53,6 +56,8 @@ class TrainSchedule:
                 raise SettingError(f"{name} of a training has to be above 0; found {value!r}.")
         if self.optimiser not in get_args(OptimiserName):
             raise unknown_name("optimiser", str(self.optimiser), get_args(OptimiserName))
+        if self.judged_by not in get_args(Judge):
+            raise unknown_name("judge", str(self.judged_by), get_args(Judge))
         if self.decay not in get_args(Decay):
             raise unknown_name("decay", str(self.decay), get_args(Decay))
         if (self.goal is not None or self.patience is not None) and not self.validation:

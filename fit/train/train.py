@@ -101,7 +101,7 @@ def train_task(
         _check(problem, task, rule, curriculum, schedule, s)
         file = checkpoint if checkpoint is None or len(seeds) == 1 else _file_of(checkpoint, s)
         runs.append(_train_seed(problem, task, rule, schedule, tuple(curriculum), s, file, progress))
-    return gather(runs, task, source)
+    return gather(runs, task, source, schedule.judged_by)
 
 
 def _rule(rule: str | Rule) -> Rule:
@@ -256,8 +256,9 @@ def _lesson(history: np.ndarray, curriculum: tuple[Lesson, ...]) -> int:
 
 
 def _judged(carry: dict[str, Any], loss: float, score: float, done: int, schedule: TrainSchedule) -> dict[str, Any]:
-    """The carry after a validation: better is a higher accuracy, or a lower loss at the same one."""
-    new = np.array([score if np.isfinite(score) else 0.0, -loss])
+    """The carry after a validation; see `TrainSchedule.judged_by`."""
+    by_loss = schedule.judged_by == "loss"
+    new = np.array([-loss, 0.0] if by_loss else [score if np.isfinite(score) else 0.0, -loss])
     if tuple(new) > tuple(np.asarray(carry["best_score"])):
         best = {
             "best": carry["values"],
