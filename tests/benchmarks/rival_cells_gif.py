@@ -4,7 +4,8 @@ SciPy's differential evolution; nevergrad's particle swarm and CMA-ES; Bayesian 
 Parzen estimators) and by scikit-optimize (Gaussian processes). Each asks for the candidates that its own kind of
 generation has, at most 20 at once, and these are simulated together: nobody waits for single simulations. Each runs
 until both budgets are spent, simulated seconds and time; Bayesian optimisation, whose own computations take longer
-than the simulations, until the larger time is spent and at least the second budget of simulated seconds.
+than the simulations, until the larger time is spent and at least the second budget of simulated seconds. Gaussian
+processes take minutes for 100 simulations: they get one cell of each seed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from cells_gif import BOX, BUDGETS_S, SIMULATED_S, TIMES_S, Case, case, courses, loss, scored
+from cells_gif import BOX, BUDGETS_S, CELLS, SIMULATED_S, TIMES_S, Case, case, courses, loss, scored
 
 import jax  # isort: skip
 import jax.numpy as jnp  # isort: skip
@@ -118,6 +119,8 @@ def main() -> None:
             how, batch, simulated_s, seconds = METHODS[name]
             losses(jnp.zeros((batch, 4), jnp.float32), case("tonic", 10_000).training)  # compiles
             for cell, seed in courses(sys.argv[1], name):
+                if name == "GP" and list(CELLS).index(cell) != seed % len(CELLS):
+                    continue
                 given = case(cell, seed)
                 asked = Asked(given, simulated_s, seconds)
                 with contextlib.suppress(Spent):
