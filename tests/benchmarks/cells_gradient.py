@@ -1,4 +1,5 @@
-"""What a gradient of a cell's likelihood costs: ``python tests/benchmarks/cells_gradient.py [SECONDS]``.
+"""What a gradient of a cell's likelihood costs: ``python tests/benchmarks/cells_gradient.py [SECONDS]``; and a whole
+search, 64 starts by 300 steps of Adam on 5 sweeps of 3 s: ``python tests/benchmarks/cells_gradient.py search``.
 
 The negative log likelihood of spikes and voltage of 5 sweeps at 0.1 ms, by all free parameters of a model, for 8 and 64
 starts at once: forward mode, reverse mode mapped over the starts, and reverse mode with the starts side by side
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from connectofit.fit import ForcedLikelihood, Recordings, Sweep, cell_problem
+from connectofit.fit.optimisers import Adam, minimise
 
 DT_MS, SWEEPS = 0.1, 5
 
@@ -72,7 +74,22 @@ def cost(model: str, n_starts: int, seconds: float) -> None:
     print(f"{model}, {box.size} parameters, {n_starts} starts: losses {base:.3f} s; {shown}", flush=True)
 
 
+def search(model: str) -> None:
+    """Print what 64 starts by 300 steps take."""
+    given, spikes = recordings(3.0)
+    problem = cell_problem(given, model, ForcedLikelihood(), onsets=spikes, initial="rest")
+    began, used = time.perf_counter(), time.process_time()
+    found = minimise(problem.objective, method=Adam(steps=300, prune_at=()), starts=64, seed=0)
+    wall, used = time.perf_counter() - began, time.process_time() - used
+    steps = found.course.groupby("start")["step"].max()
+    print(f"{model}: 64 starts, {steps.min()} to {steps.max()} steps: {wall:.0f} s ({used:.0f} s of processor time)")
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["search"]:
+        for model in ("lif", "glif3"):
+            search(model)
+        sys.exit()
     for model in ("lif", "glif3", "glif5"):
         for n_starts in (8, 64):
             cost(model, n_starts, float(sys.argv[1]) if len(sys.argv) > 1 else 3.0)

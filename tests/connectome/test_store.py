@@ -309,6 +309,7 @@ def test_any_altered_byte_is_noticed(tmp_path: Path, name: str) -> None:
     assert Connectome.read(folder).digest() == small().digest()
 
 
+@pytest.mark.slow
 def test_unverified_reading_of_altered_bytes_never_crashes(tmp_path: Path) -> None:
     folder = small().write(tmp_path / "c")
     program = """

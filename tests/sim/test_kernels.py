@@ -179,6 +179,7 @@ def test_backward_product_is_right_for_rows_of_every_length_and_batches_of_every
     np.testing.assert_allclose(dx, expected, **({"atol": 1e-13} if x64 else {"rtol": 2e-5, "atol": 1e-5}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["event", METHODS[1]])
 def test_neuron_with_100_000_edges_is_summed_as_in_numpy(method):
     rng = np.random.default_rng(4)

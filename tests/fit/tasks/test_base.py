@@ -61,6 +61,7 @@ def test_a_key_draws_the_same_trials_and_another_key_others(task):
     assert not same(one, other)
 
 
+@pytest.mark.slow
 def test_the_first_of_more_trials_are_those_of_fewer():
     task = SHORT["match"]
     few, many = (drawn(task, jax.random.key(5), n) for n in (3, MANY))

@@ -69,6 +69,7 @@ def test_observations_are_inputs_and_the_right_action_the_label(module, settings
     np.testing.assert_array_equal(trials.mask, np.tile([0, 0, 0, 0, 0, 1, 1], (40, 1)))
 
 
+@pytest.mark.slow
 def test_a_key_draws_the_same_trials(module):
     task = NeuroGymTask(dt_ms=10.0, name="Choice-v0")
     one, other = (jax.jit(task.trials, static_argnums=1)(jax.random.key(1), n) for n in (8, 12))

@@ -32,6 +32,7 @@ def _by_rollout(net: Network, readout, inputs, names, dt_ms=1.0) -> np.ndarray:
     return np.swapaxes(np.array(outputs), 0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [None, pytest.param(GIF(surrogate=ReLU(width_mV=1.0)), marks=pytest.mark.slow)],

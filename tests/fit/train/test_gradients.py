@@ -53,6 +53,7 @@ def test_bptt_is_the_finite_difference_on_rates(rates, problem, sides):
             np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lif", *(pytest.param(name, marks=pytest.mark.slow) for name in ("alif", "gif"))])
 def test_d_rtrl_is_bptt_without_recurrence(spiking, problem, sides, name):
     made = problem(spiking(MODELS[name], recurrent=False, inhibitory=False), ("input", "readout"))
