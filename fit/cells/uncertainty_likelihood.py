@@ -118,10 +118,12 @@ class Likelihood:
 
         block [time, sweep], weights: of which block every sample is, and how often each block counts.
         """
-        forward, n = self.box.size <= FORWARD_UP_TO, len(share)
+        n = len(share)
         share = np.asarray(share, np.float64)
         if weights is None and n == 1:  # as two rows, so that one program serves all
             share = np.concatenate([share, share])
+        most = self.problem.objective.tangents
+        forward = self.box.size <= FORWARD_UP_TO and (most is None or share.size <= most)
         with jax.enable_x64(True):
             rows = jnp.asarray(share)
             counts = None if weights is None else jnp.asarray(np.asarray(weights, np.float64))
