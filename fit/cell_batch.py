@@ -19,9 +19,9 @@ import pandas as pd
 from jaxtyping import Float
 
 from connectofit.connectome.errors import DivergedError, SettingError, offenders
-from connectofit.fit.cell_fit import CellFit, automatic_method, finished_fit
+from connectofit.fit.cell_fit import CellFit, finished_fit
 from connectofit.fit.cells.lanes import Lanes
-from connectofit.fit.cells.losses import CellLoss
+from connectofit.fit.cells.losses import CellLoss, VoltageError
 from connectofit.fit.cells.problem import CellProblem, cell_problem
 from connectofit.fit.folds import check_seed
 from connectofit.fit.optimisers.homotopy import Nudged
@@ -97,16 +97,17 @@ def fit_cells(
     settings: dict[str, Any] = {"free": free, "bounds": bounds, "start": start, "fixed": fixed, "neuron": neuron}
     problems = {c: cell_problem(sweeps, model, loss, n_steps=longest, **settings) for c, sweeps in training.items()}
     _check_alike(problems)
+    first = next(iter(problems.values()))
     places = [
         random_starts(p.objective.box, starts, seed + 1000 * k, first=p.start) for k, p in enumerate(problems.values())
     ]
     lanes = Lanes.of(list(problems.values()), starts)
     z = np.concatenate([p.objective.box.from_physical(x) for p, x in zip(problems.values(), places, strict=True)])
     if checkpoint_dir is not None:
-        told = [model, repr(next(iter(problems.values())).loss), seed, steps, tolerance, jax.__version__]
+        told = [model, repr(first.loss), seed, steps, tolerance, jax.__version__]
         file = Path(checkpoint_dir) / "cells.npz"
         lanes.journal = Journal(file, lanes.identity(told, z), CHECKPOINT_INTERVAL_S)
-    coupled = automatic_method(next(iter(problems.values()))) == Nudged.kind
+    coupled = isinstance(first.loss, VoltageError)
     course, z, losses, ended = _descended(lanes, z, LBFGS(steps=steps, tolerance=tolerance), coupled)
     if lanes.journal is not None:
         lanes.journal.save()

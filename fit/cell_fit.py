@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -45,6 +46,9 @@ from connectofit.sim.neurons import NeuronModel
 logger = logging.getLogger(__name__)
 
 ONE_MINUTE = Budget(wall_s=60.0)
+BEST_METHOD = MappingProxyType({"glif5": "lbfgsb", "gif": "lbfgsb", "adex": "cma"})
+"""For the likelihood under recorded spikes of models for which this is not "lbfgs"."""
+
 TRAINING, HELD_OUT, BASELINE = "training", "held out", "held out, regular train"
 
 
@@ -144,9 +148,11 @@ def fit_cell(
     loss: "likelihood" (spikes and voltage under recorded spikes; of Izhikevich's neuron, which has a voltage of its
         own, spikes alone), "voltage" (freely running), or a loss; "auto" is the first for models that it suits where
         there are spikes, else the second.
-    method: an optimiser, by name (`connectofit.fit.optimisers.OPTIMISERS`) or with its settings. "auto": multi-start
-        L-BFGS for likelihoods under recorded spikes, which are smooth; for the voltage of a freely running model, that
-        of a model coupled to the recording and let go ("nudged").
+    method: an optimiser, by name (`connectofit.fit.optimisers.OPTIMISERS`) or with its settings. "auto" is what was best
+        for the model and the loss on the cells that ship with the package (tests/benchmarks/README.md): for likelihoods
+        under recorded spikes L-BFGS, side by side or start by start, and CMA-ES for AdEx; for the voltage of a freely
+        running model CMA-ES, and where the model has action potentials of its own, coupling to the recording that is
+        let go ("nudged").
     free, bounds, start, fixed, neuron: parameters to fit, {parameter: (low, high)}, {parameter: value}, see
         `connectofit.fit.cells.cell_model`. What is left out follows from the recording.
     starts: how many; the first is what the recording says of the cell, the others are drawn within the bounds.
@@ -289,10 +295,11 @@ def finished_fit(
 
 
 def automatic_method(problem: CellProblem) -> str:
-    """The method that "auto" stands for, see `fit_cell`."""
-    if isinstance(problem.loss, ForcedLikelihood):
-        return "lbfgs"
-    return "nudged" if isinstance(problem.loss, VoltageError) and problem.objective.nudged is not None else "lbfgs"
+    """The method that "auto" stands for, see `fit_cell`: what tests/benchmarks/README.md found best for the model and
+    the loss."""
+    if isinstance(problem.loss, VoltageError):
+        return "nudged" if problem.cell.spikes_drawn else "cma"
+    return BEST_METHOD.get(problem.cell.name, "lbfgs") if isinstance(problem.loss, ForcedLikelihood) else "lbfgs"
 
 
 def _baseline(training: Recordings, held_out: Recordings, detection: SpikeDetection) -> list[pd.DataFrame]:
