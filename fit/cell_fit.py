@@ -148,11 +148,11 @@ def fit_cell(
     loss: "likelihood" (spikes and voltage under recorded spikes; of Izhikevich's neuron, which has a voltage of its
         own, spikes alone), "voltage" (freely running), or a loss; "auto" is the first for models that it suits where
         there are spikes, else the second.
-    method: an optimiser, by name (`connectofit.fit.optimisers.OPTIMISERS`) or with its settings. "auto" is what was best
-        for the model and the loss on the cells that ship with the package (tests/benchmarks/README.md): for likelihoods
-        under recorded spikes L-BFGS, side by side or start by start, and CMA-ES for AdEx; for the voltage of a freely
-        running model CMA-ES, and where the model has action potentials of its own, coupling to the recording that is
-        let go ("nudged").
+    method: an optimiser, by name (`connectofit.fit.optimisers.OPTIMISERS`) or with its settings. "auto" is what was
+        best for the model and the loss on the cells that ship with the package (tests/benchmarks/README.md): for
+        likelihoods under recorded spikes L-BFGS, side by side or start by start, and CMA-ES for AdEx; for the voltage
+        of a freely running model CMA-ES, and where the model has action potentials of its own, coupling to the
+        recording that is let go ("nudged").
     free, bounds, start, fixed, neuron: parameters to fit, {parameter: (low, high)}, {parameter: value}, see
         `connectofit.fit.cells.cell_model`. What is left out follows from the recording.
     starts: how many; the first is what the recording says of the cell, the others are drawn within the bounds.
