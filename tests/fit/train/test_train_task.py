@@ -23,7 +23,7 @@ from connectofit.fit.train import (
 )
 from connectofit.fit.train.losses import check_task
 from connectofit.fit.train.streams import stream_key
-from connectofit.fit.train.train import RULES
+from connectofit.fit.train.train import RULES, _judged
 
 SHORT = TrainSchedule(steps=4, batch=4, learning_rate=0.05, interval=2, validation=8)
 
@@ -233,3 +233,19 @@ def test_edges_without_weight_are_refused(spiking, sides):
     first = replace(net.projections[0], base_weight=weight)
     with pytest.raises(SettingError, match="Edges of 'input_E' have weight 0"):
         train_task(replace(net, projections=(first, *net.projections[1:])), sides(steps=15), schedule=SHORT)
+
+
+@pytest.mark.parametrize(("judge", "best"), [("accuracy", 1), ("loss", 2)])
+def test_the_best_step_has_the_highest_accuracy_or_the_lowest_loss(judge, best):
+    schedule = TrainSchedule(judged_by=judge, patience=1)
+    carry = {"values": "first", "best_score": np.array([-np.inf, -np.inf]), "best_step": 0, "since": 0, "ended": 0}
+    carry = _judged(carry, 0.5, 0.6, 1, schedule)
+    carry = _judged(carry | {"values": "second"}, 0.4, 0.55, 2, schedule)
+    assert int(carry["best_step"]) == best
+    assert carry["best"] == ("first", "second")[best - 1]
+    assert int(carry["ended"]) == (2 if judge == "accuracy" else 0)  # patience
+
+
+def test_an_unknown_judge_is_refused():
+    with pytest.raises(UnknownNameError, match="judge named 'auc'"):
+        TrainSchedule(judged_by="auc")
