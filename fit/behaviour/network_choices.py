@@ -71,7 +71,7 @@ def observed_task(
     kinds, which = condition_table(trials, stimuli=stimuli, past=past)
     if goal == "answer" and (trials.answer < 0).any():
         raise SettingError(f"{int((trials.answer < 0).sum())} trials have no answer to learn; leave them out.")
-    found = pd.Series(trials.choice if goal == "choice" else trials.answer).groupby(which).mean()
+    found = pd.Series(trials.choice if goal == "choice" else trials.answer).groupby(which).mean().to_numpy()
     conditions = tuple(
         Condition(
             float(row["first"]),
@@ -80,7 +80,7 @@ def observed_task(
             float(found[k]),
             float(row["trials"]),
         )
-        for k, row in kinds.iterrows()
+        for k, row in enumerate(kinds.to_dict("records"))
     )
     return ObservedComparison(conditions=conditions, past=tuple(past), **settings)
 
