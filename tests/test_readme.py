@@ -25,6 +25,7 @@ JOBS = (
     "Build and simulate",
     "Fit",
     "Recordings of single cells",
+    "Choices of an animal",
     "Export",
     "Pipelines of your own",
 )

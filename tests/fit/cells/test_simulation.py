@@ -10,6 +10,7 @@ import pytest
 from connectofit.connectome.errors import UnknownNameError
 from connectofit.fit.cells.models import FITTABLE, cell_model
 from connectofit.fit.cells.simulation import fold_cell, run_cell, spike_samples
+from connectofit.sim.neurons.conductance_based import ConductanceBased
 
 DT = 0.1
 
@@ -21,9 +22,12 @@ def _values(model):
 @pytest.mark.few(2)
 @pytest.mark.parametrize("name", FITTABLE)
 def test_a_cell_runs_as_in_a_network(name, steps_and_noise, by_network):
+    """Cells with channels in two steps a sample: as a network whose step is half as long."""
     model = cell_model(name)
     current = steps_and_noise(2000, 3)
-    voltage, spikes = by_network(model.neuron, model.named(model.start), current, DT)
+    n_steps = 2 if isinstance(model.neuron, ConductanceBased) else 1
+    fine, fired = by_network(model.neuron, model.named(model.start), np.repeat(current, n_steps, 0), DT / n_steps)
+    voltage, spikes = fine[n_steps - 1 :: n_steps], fired.reshape(len(current), n_steps, -1).max(1)
     with jax.enable_x64(True):
         out = jax.jit(lambda i: run_cell(model.neuron, _values(model), i, dt_ms=DT))(jnp.asarray(current))
     assert spikes.sum() > 5
