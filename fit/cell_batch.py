@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ from connectofit.connectome.errors import DivergedError, SettingError, offenders
 from connectofit.fit.cell_fit import CellFit, finished_fit
 from connectofit.fit.cells.lanes import Lanes
 from connectofit.fit.cells.losses import CellLoss, VoltageError
-from connectofit.fit.cells.problem import CellProblem, cell_problem
+from connectofit.fit.cells.problem import CellProblem, LossName, cell_problem
 from connectofit.fit.folds import check_seed
 from connectofit.fit.optimisers.homotopy import Nudged
 from connectofit.fit.optimisers.journal import Journal
@@ -45,7 +45,7 @@ def fit_cells(
     model: str = "glif3",
     *,
     hold_out: Sequence[str] = (),
-    loss: CellLoss | Literal["auto", "likelihood", "voltage"] = "auto",
+    loss: CellLoss | LossName = "auto",
     free: Sequence[str] | None = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
     start: Mapping[str, float] | None = None,

@@ -25,7 +25,7 @@ from connectofit.connectome.errors import DivergedError, SettingError, unknown_n
 from connectofit.connectome.report import Finding
 from connectofit.fit.cell_scores import CellTrace, cell_traces, recorded_train, score_cell, score_intervals
 from connectofit.fit.cells.losses import CellLoss, VoltageError
-from connectofit.fit.cells.problem import CellProblem, Onsets, cell_problem
+from connectofit.fit.cells.problem import SPIKES_AND_VOLTAGE, CellProblem, LossName, Onsets, cell_problem
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
 from connectofit.fit.cells.uncertainty import Uncertainty, laplace
 from connectofit.fit.cells.uncertainty_bootstrap import BlockBootstrap, block_bootstrap, resampled_blocks
@@ -118,7 +118,7 @@ def fit_cell(
     model: str = "glif5",
     *,
     hold_out: Sequence[str] = (),
-    loss: CellLoss | Literal["auto", "likelihood", "voltage"] = "auto",
+    loss: CellLoss | LossName = "auto",
     method: str | Optimiser = "auto",
     free: Sequence[str] | None = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
@@ -146,13 +146,14 @@ def fit_cell(
     model: a name of `connectofit.fit.cells.FITTABLE`: "lif", "adex", "izhikevich", "glif1" to "glif5", "gif", "hh".
     hold_out: labels of sweeps to hold out; none leaves the scores of the training sweeps alone.
     loss: "likelihood" (spikes and voltage under recorded spikes; of Izhikevich's neuron, which has a voltage of its
-        own, spikes alone), "voltage" (freely running), or a loss; "auto" is the first for models that it suits where
-        there are spikes, else the second.
+        own, spikes alone), "voltage" (freely running), "spikes" (freely running: latency, rate, adaptation, and the
+        voltage between spikes, for models whose voltage misses the recording's however they are fitted), or a loss;
+        "auto" is the first for models that it suits where there are spikes, else the second.
     method: an optimiser, by name (`connectofit.fit.optimisers.OPTIMISERS`) or with its settings. "auto" is what was
         best for the model and the loss on the cells that ship with the package (tests/benchmarks/README.md): for
         likelihoods under recorded spikes L-BFGS, side by side or start by start, and CMA-ES for AdEx; for the voltage
-        of a freely running model CMA-ES, and where the model has action potentials of its own, coupling to the
-        recording that is let go ("nudged").
+        or spikes of a freely running model CMA-ES, and for the voltage of one that has action potentials of its own,
+        coupling to the recording that is let go ("nudged").
     free, bounds, start, fixed, neuron: parameters to fit, {parameter: (low, high)}, {parameter: value}, see
         `connectofit.fit.cells.cell_model`. What is left out follows from the recording.
     starts: how many; the first is what the recording says of the cell, the others are drawn within the bounds.
@@ -299,6 +300,8 @@ def automatic_method(problem: CellProblem) -> str:
     the loss."""
     if isinstance(problem.loss, VoltageError):
         return "nudged" if problem.cell.spikes_drawn else "cma"
+    if problem.loss is SPIKES_AND_VOLTAGE:
+        return "cma"
     return BEST_METHOD.get(problem.cell.name, "lbfgs") if isinstance(problem.loss, ForcedLikelihood) else "lbfgs"
 
 

@@ -6,7 +6,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from connectofit.connectome.errors import SettingError
+from connectofit.connectome.errors import SettingError, unknown_name
+from connectofit.fit.cells.models import FITTABLE
+from connectofit.fit.cells.problem import LossName
 from connectofit.pipelines.config import DataFile, Settings
 
 
@@ -38,16 +40,18 @@ class ImportSettings(Settings):
 class FitSettings(Settings):
     """Which models are fitted to which sweeps. `hold_out`: labels (cell/sweep) of the sweeps that no fit sees.
 
-    `method`: of the optimiser; `beside`: further methods that get the same wall time as the first took, to compare.
-    `simulated_s`: the model time, over sweeps and starts, that a fit may simulate; unlike a limit of wall time it stops
-    at the same step everywhere. `uncertainty`: how intervals of the parameters are worked out, from the likelihood's
-    curvature ("laplace") or from `draws` refits to resampled blocks ("bootstrap"). `free`, `bounds`, `start`, `fixed`:
-    {model: what `fit_cell` takes}.
+    `loss`: what is made small, see `fit_cell`; `losses`: {model: in place of it}. `method`: of the optimiser; `beside`:
+    further methods that get the same wall time as the first took, to compare. `simulated_s`: the model time, over
+    sweeps and starts, that a fit may simulate; unlike a limit of wall time it stops at the same step everywhere.
+    `uncertainty`: how intervals of the parameters are worked out, from the likelihood's curvature ("laplace") or from
+    `draws` refits to resampled blocks ("bootstrap"). `free`, `bounds`, `start`, `fixed`: {model: what `fit_cell`
+    takes}.
     """
 
     models: tuple[str, ...] = Field(min_length=1)
     hold_out: tuple[str, ...] = ()
-    loss: Literal["auto", "likelihood", "voltage"] = "auto"
+    loss: LossName = "auto"
+    losses: dict[str, LossName] = Field(default_factory=dict)
     method: str = "auto"
     beside: tuple[str, ...] = ()
     starts: int = Field(default=8, ge=1)
@@ -71,4 +75,7 @@ class FitSettings(Settings):
                     f"fit.{name} is for models that are not fitted: {', '.join(idle)}; fit.models are "
                     f"{', '.join(self.models)}"
                 )
+        for model in self.losses:
+            if model not in (*FITTABLE, "hh"):
+                raise unknown_name("model", model, (*FITTABLE, "hh"), "fit.losses")
         return self

@@ -144,7 +144,7 @@ def _fits(
     cell = recordings.cells[0]
     shared: dict[str, Any] = {
         "hold_out": held,
-        "loss": settings.loss,
+        "loss": settings.losses.get(model, settings.loss),
         "starts": settings.starts,
         "trials": settings.trials,
         "seed": settings.seed,

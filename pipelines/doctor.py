@@ -7,6 +7,8 @@ import platform
 from importlib.metadata import version
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from connectofit.sim.native import compiled_kernels
 
@@ -22,6 +24,7 @@ def installation() -> str:
         f"Python     {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         *(f"{name:<10} {version(name)}" for name in _PACKAGES),
         f"devices    {devices}",
+        f"arithmetic {arithmetic()}",
         "",
         "Kernels of spiking networks, the first that can be used is taken:",
     ]
@@ -34,3 +37,16 @@ def installation() -> str:
         why = compiled.reason if not compiled.available else "they are for CPUs; this runs on another device"
         lines += [f"fused      no: {why}", "native     no: see fused; spiking networks run more slowly on a CPU"]
     return "\n".join([*lines, "event      yes: JAX alone", "dense      yes: JAX alone; for small graded populations"])
+
+
+def arithmetic() -> str:
+    """Whether compiled reductions are right: in jaxlib 0.10.2 the maximum and a sum over the same rows were not on
+    CPUs (jax-ml/jax issue 39103)."""
+    y = np.random.default_rng(0).normal(0.0, 3.0, (700, 64, 2)).astype(np.float32)
+    c = np.linspace(0.0, 1.0, 128, dtype=np.float32).reshape(64, 2)
+    found = np.asarray(jax.jit(lambda y, c: jnp.max(y, -1) + jnp.sum(c * y, -1))(y, c))
+    if np.allclose(found, y.max(-1) + (c * y).sum(-1), atol=1e-4):
+        return "right: compiled reductions agree with NumPy's"
+    return (
+        f"WRONG: jaxlib {version('jaxlib')} gets sums wrong on this machine. Install another version of jax and jaxlib"
+    )

@@ -29,6 +29,7 @@ LABELS = {
     MODEL: "trained network",
     "rewired": "wiring rewired, degrees kept",
     "signs": "signs shuffled over edges",
+    "unwired": "no recurrent edges",
     "input_readout": "only input and readout trained",
     "readout": "only the readout trained",
 }

@@ -12,6 +12,7 @@ from connectofit.fit.tasks import (
     EvidenceAccumulation,
     GoNoGo,
     GroupedTask,
+    ObservedComparison,
     RandomDots,
 )
 from connectofit.pipelines.config import DataFile, Settings
@@ -22,8 +23,12 @@ TASKS: dict[str, type[GroupedTask]] = {
     "delayed_comparison": DelayedComparison,
     "random_dots": RandomDots,
     "go_no_go": GoNoGo,
+    "observed": ObservedComparison,
 }
-Control = Literal["rewired", "signs", "input_readout", "readout"]
+"""By the names that bundles of trained networks use; recipes take those of `TaskSettings.kind`."""
+Control = Literal["rewired", "signs", "unwired", "input_readout", "readout"]
+"""Rewired: every neuron keeps its degrees; signs: shuffled over edges; unwired: no recurrent edge; and what alone
+trains."""
 
 
 class WiringSettings(Settings):
@@ -81,6 +86,7 @@ class TrainSettings(Settings):
     validation: int = Field(default=256, ge=0)
     patience: int | None = Field(default=None, ge=1)
     goal: float | None = Field(default=None, gt=0)
+    judged_by: Literal["accuracy", "loss"] = "accuracy"
     rate_penalty: float = Field(default=0.0, ge=0)
     rate_Hz: float = Field(default=10.0, gt=0)
     shrinkage: float = Field(default=0.0, ge=0)

@@ -26,7 +26,14 @@ from connectofit.connectome.errors import MissingFileError, SettingError, unknow
 from connectofit.connectome.nulls import shuffle_signs
 from connectofit.connectome.synthetic import distance_rule, erdos_renyi
 from connectofit.fit.tasks import GroupedTask
-from connectofit.fit.train import Penalties, TrainSchedule, delay_curriculum, evaluate_task, train_task
+from connectofit.fit.train import (
+    Penalties,
+    TrainResult,
+    TrainSchedule,
+    delay_curriculum,
+    evaluate_task,
+    train_task,
+)
 from connectofit.fit.train.streams import stream_key
 from connectofit.pipelines.arrays import flatten_params, nest_params, read_arrays, write_arrays
 from connectofit.pipelines.stages import StageContext
@@ -156,7 +163,7 @@ def network_of(training: Training, s: TrainSettings, graph: Connectome, task: Gr
     elif training.control == "signs":
         graph, _ = shuffle_signs(graph, training.seed, over="edges")
     rule = "edge" if training.control == "signs" else s.sign_rule
-    return task_network(
+    net = task_network(
         graph,
         task.input_types,
         seed=training.seed,
@@ -169,6 +176,11 @@ def network_of(training: Training, s: TrainSettings, graph: Connectome, task: Gr
         neuron=s.neuron,
         tau_syn_ms=s.tau_syn_ms,
     )
+    if training.control != "unwired":
+        return net
+    fed = tuple(p for p in net.projections if p.pre == "input")
+    owners = {p.name for p in net.populations} | {p.name for p in fed}
+    return Network(net.populations, fed, {name: values for name, values in net.params.items() if name in owners})
 
 
 def _train_one(
@@ -184,12 +196,38 @@ def _train_one(
         return
     folder.mkdir(parents=True, exist_ok=True)
     net = network_of(training, s, graph, task)
-    free = {"input_readout": ("input", "readout"), "readout": ("readout",)}.get(training.control, s.free)
-    result = train_task(
+    result = trained(training, s, net, task, folder, update)
+    label: dict[str, Any] = {"control": training.control, "seed": training.seed}
+    tested = evaluate_task(result, n_trials=s.test_trials)
+    tables = {
+        "trials": tested.trials.drop(columns="seed").assign(**label),
+        "history": result.history.drop(columns="seed").assign(**label),
+        "weights": weight_table(net, result.network).assign(**label),
+        "ends": result.seeds.drop(columns="seed").assign(**label),
+    }
+    for name, table in tables.items():
+        table.to_parquet(folder / f"{name}.parquet", index=False)
+    write_arrays(folder / "parameters.npz", flatten_params(result.network.params))
+    (folder / "readout.json").write_text(json.dumps(result.readout.to_dict()), encoding="utf-8")
+    (folder / "done").touch()
+
+
+def trained(
+    training: Training,
+    s: TrainSettings,
+    net: Network,
+    task: GroupedTask,
+    folder: Path,
+    update: Callable[[int], object],
+) -> TrainResult:
+    """A training as the settings say; what is free of a control is what its name says. It goes on from its checkpoint
+    in the folder."""
+    free = {"input_readout": ("input", "readout"), "readout": ("readout",), "unwired": _unwired(s.free)}
+    return train_task(
         net,
         task,
         rule=s.rule,
-        free=free,
+        free=free.get(training.control, s.free),
         seed=training.seed,
         schedule=TrainSchedule(
             steps=s.steps,
@@ -202,25 +240,17 @@ def _train_one(
             validation=s.validation,
             patience=s.patience,
             goal=s.goal,
+            judged_by=s.judged_by,
         ),
         penalties=Penalties(rate=s.rate_penalty, rate_Hz=s.rate_Hz, shrinkage=s.shrinkage),
         curriculum=delay_curriculum(task, s.delays_ms, steps=s.lesson_steps, accuracy=s.lesson_accuracy),
         checkpoint=folder / "checkpoint.npz",
         progress=update,
     )
-    label: dict[str, Any] = {"control": training.control, "seed": training.seed}
-    tested = evaluate_task(result, n_trials=s.test_trials)
-    tables = {
-        "trials": tested.trials.drop(columns="seed").assign(**label),
-        "history": result.history.drop(columns="seed").assign(**label),
-        "weights": _weights(net, result.network).assign(**label),
-        "ends": result.seeds.drop(columns="seed").assign(**label),
-    }
-    for name, table in tables.items():
-        table.to_parquet(folder / f"{name}.parquet", index=False)
-    write_arrays(folder / "parameters.npz", flatten_params(result.network.params))
-    (folder / "readout.json").write_text(json.dumps(result.readout.to_dict()), encoding="utf-8")
-    (folder / "done").touch()
+
+
+def _unwired(free: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(group for group in free if group != "recurrent")
 
 
 def accuracy_of(trials: pd.DataFrame) -> tuple[float, float, float, int]:
@@ -239,7 +269,7 @@ def _scores(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["control", "seed", "accuracy", "low", "high", "trials", "loss"])
 
 
-def _weights(before: Network, after: Network) -> pd.DataFrame:
+def weight_table(before: Network, after: Network) -> pd.DataFrame:
     """The recurrent weights, an edge a row: projection, before and after training; those of synapses whose reversal
     potential is below rest are negative."""
     parts = []
@@ -252,6 +282,8 @@ def _weights(before: Network, after: Network) -> pd.DataFrame:
             for p, net in ((old, before), (new, after))
         ]
         parts.append(pd.DataFrame({"projection": old.name, "before": values[0], "after": values[1]}))
+    if not parts:
+        return pd.DataFrame({"projection": pd.Series(dtype=str), "before": np.zeros(0), "after": np.zeros(0)})
     return pd.concat(parts, ignore_index=True)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from connectofit.connectome.errors import SettingError, unknown_name
 from connectofit.fit.behaviour.choice_models import LARGEST_LAPSE, choice_nll
@@ -88,13 +89,12 @@ def observed_task(
 def network_chances(
     result: TrainResult, task: ObservedComparison, *, each: int = 200, seed: int = 0
 ) -> Float[np.ndarray, "condition"]:
-    """The chance that a trained network gives answer 1 in each condition of a task: the mean over the seeds' networks
-    and about `each` trials a condition."""
+    """The chance that a trained network gives answer 1 in each condition of a task: the softmax of its mean outputs
+    while the answer counts, in the mean over the seeds' networks and about `each` trials a condition."""
     n = len(task.conditions)
     even = replace(task, conditions=tuple(c._replace(share=1.0) for c in task.conditions))
     table = evaluate_task(result, task=even, n_trials=each * n, seed=seed).trials
-    given = np.exp(-table["loss"].to_numpy(float))  # the chance of the label
-    chance = np.where(table["label"] == 1, given, 1.0 - given)
+    chance = expit((table["output_1"] - table["output_0"]).to_numpy(float))
     mean = pd.Series(chance).groupby(table["condition"].to_numpy()).mean().reindex(range(n))
     if mean.isna().any():
         raise SettingError(f"No trial of {int(mean.isna().sum())} conditions was drawn; take more trials for each.")

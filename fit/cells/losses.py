@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -32,7 +32,10 @@ sweep]."""
 class CellLoss(ABC):
     """A loss of one cell."""
 
-    couples: ClassVar[bool] = True  # whether a current can pull the model towards the recording
+    @property
+    def couples(self) -> bool:
+        """Whether a current can pull the model towards the recording."""
+        return True
 
     @property
     def needs_spikes(self) -> bool:
@@ -125,6 +128,10 @@ class WeightedSum(CellLoss):
     @property
     def what(self) -> str:
         return " and ".join(loss.what for _, loss in self.parts)
+
+    @property
+    def couples(self) -> bool:
+        return all(loss.couples for _, loss in self.parts)
 
     @property
     def needs_spikes(self) -> bool:

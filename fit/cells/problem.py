@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from connectofit.connectome.errors import SchemaError, SettingError, offenders, unknown_name
-from connectofit.fit.cells.losses import CellLoss, VoltageError
+from connectofit.fit.cells.losses import CellLoss, VoltageError, WeightedSum
 from connectofit.fit.cells.models import CellModel, cell_model, known_parameters, merged
 from connectofit.fit.cells.simulation import run_cell
+from connectofit.fit.cells.spike_losses import FeatureLoss, RateLoss
 from connectofit.fit.cells.starting_point import StartingPoint, spike_onsets, starting_point
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
 from connectofit.fit.optimisers.objective import Box, Objective
@@ -45,6 +46,14 @@ FINE_COUPLINGS = (200.0, 30.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.0)
 OWN_VOLTAGE = ("izhikevich",)
 """Models whose zero and unit of the voltage are constants of their equations: the recorded voltage is not theirs, and
 their likelihood is of the spikes alone."""
+
+SPIKES_AND_VOLTAGE = WeightedSum(((1.0, FeatureLoss()), (0.01, RateLoss(200.0)), (0.02, VoltageError())))
+"""What loss="spikes" stands for: z-scores of latency, interval and adaptation, rates in windows of 200 ms (10 Hz off
+count as one z-score), and the voltage between recorded spikes (7 mV off). Where a model cannot make the recorded
+action potentials, the voltage alone is best fitted by a cell that never fires."""
+
+LossName = Literal["auto", "likelihood", "voltage", "spikes"]
+LOSS_NAMES: tuple[LossName, ...] = get_args(LossName)
 
 Onsets = Sequence[Int[np.ndarray, " spike"]]
 
@@ -117,7 +126,7 @@ class CellProblem:
 def cell_problem(
     recordings: Recordings,
     model: str = "glif3",
-    loss: CellLoss | Literal["auto", "likelihood", "voltage"] = "auto",
+    loss: CellLoss | LossName = "auto",
     *,
     free: Sequence[str] | None = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
@@ -137,13 +146,14 @@ def cell_problem(
     recordings: sweeps of one cell at one sampling interval, of any lengths.
     model, free, bounds, start, fixed, neuron: see `cell_model`; the loss's own parameters are named likewise.
     loss: a loss, or "likelihood" (spikes and voltage under recorded spikes; of `OWN_VOLTAGE` the spikes alone) or
-        "voltage" (freely running); "auto" is the first where the model takes it and there are spikes.
+        "voltage" (freely running), or "spikes" (freely running, `SPIKES_AND_VOLTAGE`); "auto" is the first where the
+        model takes it and there are spikes, else "voltage".
     onsets: the samples at which the spikes of every sweep begin, such as those of a simulation, which no detection
         finds; detected where left out.
     mask_ms: how long before the beginning of a spike and after it the voltage does not count; the beginning itself
         never does. By default 5 ms before, more than the 2 ms in which sodium channels bend the trace up in the two
         cells that ship with the package, and the refractory period after, where models without action potentials have
-        no voltage. Nothing for models that draw action potentials.
+        no voltage. For models that draw action potentials likewise where the loss is on spikes, else nothing.
     initial: what the model starts from: rest at the "recorded" voltage (median of the first ms), or its own "rest".
     validation: labels of sweeps to be left to `Objective.check`, for early stopping.
     n_steps: to pad the sweeps to, for several cells in one program.
@@ -193,7 +203,7 @@ def cell_problem(
         np.concatenate([cell.box.high, [r.high for r in ranges.values()]]),
         (*cell.box.log, *(r.log for r in ranges.values())),
     )
-    if mask_ms is None and not cell.spikes_drawn:
+    if mask_ms is None and (not cell.spikes_drawn or chosen.needs_spikes):
         mask_ms = (MASK_BEFORE_MS, cell.fixed.get("t_ref_ms", known.t_ref_ms))
     if mask_ms is not None and not all(np.isfinite(t) and t >= 0 for t in mask_ms):
         raise SettingError(f"mask_ms has to be two times of 0 or more; found {mask_ms!r}.")
@@ -298,8 +308,10 @@ def checked_onsets(recordings: Recordings, onsets: Onsets | None) -> tuple[np.nd
 def _loss(loss: CellLoss | str, model: str, n_spikes: int) -> CellLoss:
     if isinstance(loss, CellLoss):
         return loss
-    if loss not in ("auto", "likelihood", "voltage"):
-        raise unknown_name("loss", loss, ("auto", "likelihood", "voltage"), "cell_problem")
+    if loss not in LOSS_NAMES:
+        raise unknown_name("loss", loss, LOSS_NAMES, "cell_problem")
+    if loss == "spikes":
+        return SPIKES_AND_VOLTAGE
     forced = ForcedLikelihood(voltage=model not in OWN_VOLTAGE)
     if loss == "likelihood" or (loss == "auto" and n_spikes and forced.takes(model)):
         return forced

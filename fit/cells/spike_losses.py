@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +31,9 @@ def _above_zero(value: float, name: str) -> None:
 
 
 class _SpikeLoss(CellLoss):
-    couples: ClassVar[bool] = False
+    @property
+    def couples(self) -> bool:
+        return False
 
     @property
     def needs_spikes(self) -> bool:

@@ -1,12 +1,13 @@
-"""Integrate-and-fire cells run freely with spikes at their times within a step, which makes every function of the spike
-times differentiable.
+"""Cells run freely with spikes at their times within a step, which makes every function of the spike times
+differentiable.
 
-A step in which V reaches the threshold is cut where it does, by linear interpolation; the reset acts there, and the
-refractory period begins there, so that what follows moves with the spike. Spike times are thus continuous in the
-parameters, and their derivatives are exact, which those of surrogates are not: for a spike where h = V - theta
-reaches 0, dt_k/dp = -(dh/dp) / (dh/dt), and the state after it moves with t_k (Wunderlich & Pehle 2021, Sci Rep
-11:12829, have the same derivative in reverse). `connectofit.sim` fires at the ends of steps: the two differ by a step
-in every spike at most.
+Of integrate-and-fire cells, a step in which V reaches the threshold is cut where it does, by linear interpolation; the
+reset acts there, and the refractory period begins there, so that what follows moves with the spike. Spike times are
+thus continuous in the parameters, and their derivatives are exact, which those of surrogates are not: for a spike where
+h = V - theta reaches 0, dt_k/dp = -(dh/dp) / (dh/dt), and the state after it moves with t_k (Wunderlich & Pehle 2021,
+Sci Rep 11:12829, have the same derivative in reverse). `connectofit.sim` fires at the ends of steps: the two differ by
+a step in every spike at most. Of cells with channels nothing is reset: their spikes are where V crosses the model's
+threshold upwards, by linear interpolation.
 
 Where a spike appears or vanishes no derivative is. A cell that stays silent has its distance to the threshold instead.
 """
@@ -24,13 +25,15 @@ from jaxtyping import Array, Bool, Float
 from connectofit.connectome.errors import SettingError, offenders
 from connectofit.fit.cells.forced_models import FORCED, ForcedCell, State, forced_cell
 from connectofit.fit.cells.models import CellModel
-from connectofit.fit.cells.simulation import scanned
-from connectofit.sim.neurons.base import Values
+from connectofit.fit.cells.simulation import advanced, cell_start, scanned
+from connectofit.sim.neurons.base import Drive, Values
+from connectofit.sim.neurons.conductance_based import ConductanceBased
 
 Sum = TypeVar("Sum")
 
 TIMED = tuple(name for name in FORCED if name not in ("adex", "izhikevich"))
-"""The models whose spikes have times within a step: those that are linear between spikes."""
+"""The integrate-and-fire models whose spikes have times within a step: those that are linear between spikes. All cells
+with channels have such times, too."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,11 @@ class Event:
 
 def check_timed(cell: CellModel, what: str) -> None:
     """Raise a `SettingError` for models whose spikes have no times within a step."""
-    if cell.name not in TIMED:
+    if cell.name not in TIMED and not isinstance(cell.neuron, ConductanceBased):
         raise SettingError(
-            f"The {what} loss needs a model that is linear between spikes; {cell.name!r} is not, and its spikes "
-            f"have no derivative here. Fit its voltage or likelihood, or take one of {offenders(TIMED, 8)}."
+            f"The {what} loss needs a model that is linear between spikes or draws them by channels; {cell.name!r} "
+            "does neither, and its spikes have no derivative here. Fit its voltage or likelihood, or take one of "
+            f"{offenders(TIMED, 8)}."
         )
 
 
@@ -64,19 +68,42 @@ def fold_spikes(
 ) -> Sum:
     """Run the cell freely and add something up over the steps. data: as the losses see it; rows have ``spikes`` and
     ``valid`` of the recording."""
-    forced = forced_cell(cell.neuron, p, dt_ms)
-    like = data["current_pA"][0]
-    first = data["start_mV"] if "start_mV" in data else jnp.broadcast_to(p[cell.neuron.rest], like.shape)
-    state = {**forced.start(first), "left": jnp.zeros_like(like)}
+    like, neuron = data["current_pA"][0], cell.neuron
+    if isinstance(neuron, ConductanceBased):
+        state = cell_start(neuron, p, data.get("start_mV"), like.size, like.dtype)
+
+        def timed(before: State, current_pA: Array, clock: Array) -> tuple[State, Event]:
+            return _drawn_step(neuron, p, before, current_pA, clock, dt_ms)
+
+    else:
+        forced = forced_cell(neuron, p, dt_ms)
+        first = data["start_mV"] if "start_mV" in data else jnp.broadcast_to(p[neuron.rest], like.shape)
+        state = {**forced.start(first), "left": jnp.zeros_like(like)}
+
+        def timed(before: State, current_pA: Array, clock: Array) -> tuple[State, Event]:
+            return _timed_step(forced, before, current_pA, clock, dt_ms)
 
     def step(carry: tuple[State, Sum, Array], row: Mapping[str, Array]) -> tuple[Any, None]:
         before, total, clock = carry
-        new, event = _timed_step(forced, before, row["current_pA"], clock, dt_ms)
+        new, event = timed(before, row["current_pA"], clock)
         return (new, add(total, event, row), clock + 1.0), None
 
     rows = {name: data[name] for name in ("current_pA", "spikes", "valid")}
     end: tuple[State, Sum, Array] = scanned(step, (state, zero, jnp.zeros((), like.dtype)), rows, True)
     return end[1]
+
+
+def _drawn_step(
+    neuron: ConductanceBased, p: Values, before: State, current_pA: Array, clock: Array, dt_ms: float
+) -> tuple[State, Event]:
+    """A step of a cell whose channels draw the spike: a crossing of the threshold, and nothing is reset."""
+    new, spikes = advanced(neuron, p, before, Drive(current_pA), dt_ms)
+    fires = jnp.zeros_like(current_pA, bool) if spikes is None else spikes > 0.5
+    rise = new[neuron.voltage] - before[neuron.voltage]
+    below = p["v_threshold_mV"] - before[neuron.voltage]
+    share = jnp.where(fires, jnp.clip(below / jnp.where(fires & (rise > 0), rise, 1.0), 0.0, 1.0), 1.0)
+    gap = jnp.where(fires, 0.0, jnp.maximum(p["v_threshold_mV"] - new[neuron.voltage], 0.0))
+    return new, Event(fires, share, (clock + share) * dt_ms, gap)
 
 
 def _timed_step(

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +58,6 @@ class ForcedLikelihood(CellLoss):
     voltage: bool = True
     sd_mV: float | None = 2.0
     correlation_ms: float | None = 30.0
-    couples: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not (self.spikes or self.voltage):
@@ -71,6 +70,10 @@ class ForcedLikelihood(CellLoss):
     @property
     def needs_spikes(self) -> bool:
         return self.spikes
+
+    @property
+    def couples(self) -> bool:
+        return False
 
     @property
     def what(self) -> str:

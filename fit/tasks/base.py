@@ -32,7 +32,11 @@ InputKind = Literal["spikes", "rates"]
 _MS_PER_S = 1000.0
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["inputs", "targets", "labels", "mask", "info"], meta_fields=[])
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["inputs", "targets", "labels", "mask", "info", "chances"],
+    meta_fields=[],
+)
 @dataclass(frozen=True, eq=False)
 class TaskTrials:
     """Trials of a task: a pytree of arrays, whose first axis is the trial.
@@ -40,7 +44,8 @@ class TaskTrials:
     inputs: to the network, [trial, time, input]: 0 or 1 where they are spikes. targets: of a regression, [trial, time,
     output]; None for choices. labels: index of the right answer among the outputs, [trial]; None for regressions.
     mask: [trial, time], 1 at the steps at which the answer counts and 0 elsewhere. info: what was drawn for each trial,
-    {name: [trial]}.
+    {name: [trial]}. chances: [trial, output], where the labels are drawn from known chances: these are then what the
+    loss is worked out with, which has the same mean as the labels' and less noise; else None.
     """
 
     inputs: Float[Array, "trial time input"]
@@ -48,10 +53,16 @@ class TaskTrials:
     labels: Int[Array, " trial"] | None
     mask: Float[Array, "trial time"]
     info: Mapping[str, Array]
+    chances: Float[Array, "trial output"] | None = None
 
     @property
     def n_trials(self) -> int:
         return self.inputs.shape[0]
+
+    @property
+    def answers(self) -> Array | None:
+        """What the outputs of a choice are to tell: the chances where they are known, else the labels."""
+        return self.labels if self.chances is None else self.chances
 
     def table(self) -> pd.DataFrame:
         """One row a trial: its label, where it has one, and what was drawn for it."""

@@ -13,6 +13,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from connectofit.fit.tasks.base import Task, TaskTrials
 from connectofit.fit.tasks.settings import check_counts, check_rates
 
+CHANCES = "chances"
+
 
 @dataclass(frozen=True)
 class GroupedTask(Task):
@@ -38,7 +40,8 @@ class GroupedTask(Task):
 
     @abstractmethod
     def plan(self, key: PRNGKeyArray) -> tuple[Float[Array, "time signal"], Int[Array, ""], Mapping[str, Array]]:
-        """Draw a trial: the rate of each signal's neurons in Hz at each step, its label, and what was drawn."""
+        """Draw a trial: the rate of each signal's neurons in Hz at each step, its label, and what was drawn; under
+        `CHANCES`, if there, the chances [output] that the label is drawn from."""
 
     @property
     @abstractmethod
@@ -99,7 +102,9 @@ class GroupedTask(Task):
         start, stop = self.periods[self.answer]
         step = jnp.arange(self.n_steps)
         mask = ((step >= start) & (step < stop)).astype(rates.dtype)
-        return TaskTrials(jnp.concatenate(parts, 1), None, label, mask, info)
+        info = dict(info)
+        chances = info.pop(CHANCES, None)
+        return TaskTrials(jnp.concatenate(parts, 1), None, label, mask, info, chances)
 
 
 def in_order(**steps: int) -> dict[str, tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 Trials with the same stimuli and the same past are one `Condition`, with the share of trials in which the animal gave
 answer 1. A network that is trained on this task learns the animal's chances, errors included; one whose chances are 0
-and 1 learns the right answers.
+and 1 learns the right answers. The loss is that of the chances themselves, not of labels drawn from them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from connectofit.connectome.errors import SettingError, offenders
+from connectofit.fit.tasks.grouped import CHANCES
 from connectofit.fit.tasks.memory import DelayedComparison, Plan
 
 
@@ -43,6 +44,11 @@ class ObservedComparison(DelayedComparison):
 
     conditions: tuple[Condition, ...] = ()
     past: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        made = tuple(Condition(*each)._replace(before=tuple(each[2])) for each in self.conditions)
+        object.__setattr__(self, "conditions", made)
+        super().__post_init__()
 
     def check(self) -> None:
         super().check()
@@ -94,4 +100,5 @@ class ObservedComparison(DelayedComparison):
             rates = rates.at[self.at("fixation"), 2 : 2 + fires.size].set(fires)
         chance = jnp.asarray([each.chance for each in kinds])[which]
         label: Array = jax.random.bernoulli(answer_key, chance).astype(jnp.int32)
-        return rates, label, {"first": first, "second": second, "condition": which}
+        info = {"first": first, "second": second, "condition": which, CHANCES: jnp.stack([1.0 - chance, chance])}
+        return rates, label, info

@@ -75,19 +75,26 @@ def step_weights(mask: Float[Array, "trial time"]) -> Float[Array, "trial time"]
 
 
 def step_loss(
-    y: Float[Array, "*batch output"], labels: Int[Array, "*batch"] | None, targets: Float[Array, "*batch output"] | None
+    y: Float[Array, "*batch output"],
+    labels: Int[Array, "*batch"] | Float[Array, "*batch output"] | None,
+    targets: Float[Array, "*batch output"] | None,
 ) -> Float[Array, "*batch"]:
-    """The loss of outputs at one step."""
+    """The loss of outputs at one step. labels: of the right answers, or the chances of all answers."""
     if targets is not None:
         return jnp.mean((y - targets) ** 2, -1)
     if labels is None:
         raise TypeError("a step's loss needs labels or targets")
+    if labels.ndim == y.ndim:
+        # Not as one reduction: beside that of the softmax, jaxlib 0.10.2 gets it wrong on CPUs.
+        told = jax.nn.log_softmax(y)
+        return jnp.asarray(-sum(labels[..., k] * told[..., k] for k in range(y.shape[-1])))
     return -jnp.take_along_axis(jax.nn.log_softmax(y), labels[..., None], -1)[..., 0]
 
 
 def task_loss(outputs: Float[Array, "time trial output"], trials: TaskTrials) -> Float[Array, ""]:
     """The task's loss over a batch."""
-    labels = None if trials.labels is None else jnp.broadcast_to(trials.labels, outputs.shape[:2])
+    known = trials.answers
+    labels = None if known is None else jnp.broadcast_to(known, (outputs.shape[0], *known.shape))
     targets = None if trials.targets is None else jnp.swapaxes(trials.targets, 0, 1)
     return jnp.sum(step_loss(outputs, labels, targets) * step_weights(trials.mask).T)
 
@@ -131,6 +138,13 @@ def check_task(task: Task, trials: TaskTrials, n_outputs: int) -> None:
             rows = [f"trial {k}: {labels[k]}" for k in bad]
             raise SettingError(
                 f"Labels of {name} have to be from 0 to {n_outputs - 1}, one for each output; found {offenders(rows)}."
+            )
+    if trials.chances is not None:
+        chances = np.asarray(trials.chances)
+        if trials.labels is None or chances.shape != (n, n_outputs) or not np.allclose(chances.sum(1), 1, atol=1e-4):
+            raise SettingError(
+                f"Chances of {name} go with labels and are [trial, output], {(n, n_outputs)}, with a sum of 1 for each "
+                f"trial; found {chances.shape}{'' if trials.labels is not None else ' and no labels'}."
             )
     silent = np.flatnonzero(np.asarray(trials.mask).sum(1) == 0)
     if silent.size:

@@ -122,7 +122,7 @@ def run_online(
         y = readout.follow(y, readout.pull(read, batched.dt_ms, spiking=spiking), batched.dt_ms)
         now = lax.dynamic_index_in_dim(weights, t, 1, keepdims=False)
         target = None if trials.targets is None else lax.dynamic_index_in_dim(trials.targets, t, 1, keepdims=False)
-        error, loss = _error(y, trials.labels, target, now)
+        error, loss = _error(y, trials.answers, target, now)
         filtered = decay * filtered + (1.0 - decay) * scale * read
         ones = decay * ones + (1.0 - decay)
         slope = (slope[0] + filtered.T @ error, slope[1] + ones * jnp.sum(error, 0))

@@ -64,8 +64,9 @@ class TrainResult:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Scores on test trials. trials: one row for each seed and trial: what was drawn, its label, the answer and whether
-    it is right, or the loss of a regression. seeds: one row a seed: accuracy (NaN for regressions), loss, trials."""
+    """Scores on test trials. trials: one row for each seed and trial: what was drawn, its label, the mean outputs while
+    the answer counts, the answer (the largest of them) and whether it is right, or the loss of a regression. seeds: one
+    row a seed: accuracy (NaN for regressions), loss, trials."""
 
     trials: pd.DataFrame
     seeds: pd.DataFrame
@@ -156,7 +157,8 @@ def evaluate_network(
     seed: int = 0,
     source: str = "input",
 ) -> pd.DataFrame:
-    """One row for each test trial of the seed: what was drawn, ``loss``, and of choices ``answer`` and ``correct``."""
+    """One row for each test trial of the seed: what was drawn, ``loss``, and of choices ``output_0`` and so on,
+    ``answer`` and ``correct``."""
     if n_trials < 1 or batch < 1:
         raise SettingError(f"n_trials and batch have to be 1 or more; found {n_trials} and {batch}.")
     check_trainable(net, source, task.n_inputs)
@@ -168,7 +170,9 @@ def evaluate_network(
         )
         table = trials.table()
         if trials.labels is not None:
-            table["answer"] = np.asarray(answer).argmax(1)
+            means = np.asarray(answer)
+            table = table.assign(**{f"output_{k}": means[:, k] for k in range(means.shape[1])})
+            table["answer"] = means.argmax(1)
             table["correct"] = table["answer"] == table["label"]
         table["loss"] = np.asarray(loss)
         tables.append(table.iloc[: n_trials - done])

@@ -20,6 +20,7 @@ def test_the_doctor_names_kernels_versions_and_devices():
     for kernel in ("fused", "native"):
         assert ("yes:" in lines[kernel]) == compiled_kernels().available
     assert compiled_kernels().reason in lines["fused"]
+    assert "right" in lines["arithmetic"]
 
 
 def test_without_compiled_kernels_all_runs_on_jax_and_the_doctor_says_why():

@@ -11,6 +11,7 @@ from connectofit.connectome.errors import SettingError, UnknownNameError
 from connectofit.fit import van_rossum
 from connectofit.fit.cells.models import cell_model
 from connectofit.fit.cells.problem import cell_problem
+from connectofit.fit.cells.simulation import run_cell
 from connectofit.fit.cells.spike_losses import FeatureLoss, RateLoss, VanRossumLoss
 from connectofit.fit.cells.spike_times import TIMED, fold_spikes
 
@@ -63,6 +64,44 @@ def test_spikes_are_those_of_the_simulator_within_a_step_each(name, steps_and_no
         expected = (np.flatnonzero(spikes[:, k]) + 1) * fine
         assert len(found[k]) == len(expected)
         np.testing.assert_allclose(found[k], expected, atol=2 * fine * max(1, len(expected)))
+
+
+def test_spikes_that_channels_draw_are_where_the_voltage_crosses_the_threshold():
+    model, dt = cell_model("hh"), 0.1
+    current = np.full((3000, 1), 500.0)
+    with jax.enable_x64(True):
+        p = values(model)
+        found = times_of(model, p, current, dt)[0]
+        v = np.asarray(run_cell(model.neuron, p, jnp.asarray(current), dt_ms=dt)["v_mV"])[:, 0]
+        up = jnp.asarray(p["v_threshold_mV"])
+    above = np.concatenate([[False], v >= float(up)])
+    crossed = np.flatnonzero(~above[:-1] & above[1:])
+    before = np.where(crossed > 0, v[crossed - 1], -np.inf)
+    expected = (crossed + (float(up) - before) / (v[crossed] - before)) * dt
+    assert crossed.size > 5
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_the_derivative_of_a_drawn_spikes_time_is_that_of_finite_differences():
+    model = cell_model("hh")
+    current = np.full((400, 1), 500.0)
+    data = {"current_pA": current, "spikes": np.zeros((400, 1)), "valid": np.ones((400, 1))}
+
+    def first(g, p):
+        def add(total, event, row):
+            return jnp.where((total == 0.0) & event.fires, event.time_ms, total)
+
+        return fold_spikes(model, p | {"g_leak_nS": g}, data, add, jnp.zeros(1), dt_ms=DT).sum()
+
+    with jax.enable_x64(True):
+        data = {k: jnp.asarray(v) for k, v in data.items()}
+        p = values(model)
+        g = float(p["g_leak_nS"])
+        slope = float(jax.jit(jax.grad(first))(g, p))
+        run = jax.jit(first)
+        expected = float(run(g + 1e-4, p) - run(g - 1e-4, p)) / 2e-4
+    assert slope > 0  # a leakier cell fires later
+    assert slope == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +182,7 @@ def test_a_silent_model_is_drawn_to_its_threshold(problem_of):
 def test_models_whose_spikes_have_no_times_and_settings_that_cannot_be_are_refused(steps_and_noise, sweeps_of):
     current = steps_and_noise(500, 1)
     recordings = sweeps_of(current, -65.0 + 0.02 * current, DT)
-    with pytest.raises(SettingError, match="linear between spikes; 'adex' is not"):
+    with pytest.raises(SettingError, match="'adex' does neither"):
         cell_problem(recordings, "adex", VanRossumLoss(), onsets=[np.array([100])])
     with pytest.raises(SettingError, match="has a spike"):
         cell_problem(recordings, "lif", RateLoss(), onsets=[np.zeros(0, int)])
