@@ -1,5 +1,7 @@
 """From data to fitted networks and cells: data types, features, what is free, likelihoods, optimisers, scores."""
 
+from connectofit.fit.activity import Activity, Indicator, read_activity
+from connectofit.fit.activity_likelihood import ActivityLikelihood, explained, noise_ceiling
 from connectofit.fit.cell_batch import fit_cells
 from connectofit.fit.cell_fit import CellFit, compare_models, fit_cell
 from connectofit.fit.cell_scores import CellTrace, cell_traces, score_cell, score_intervals
@@ -54,6 +56,8 @@ from connectofit.fit.weight_tails import WeightTails, weight_tails
 __all__ = [
     "FITTABLE",
     "ActionPotentials",
+    "Activity",
+    "ActivityLikelihood",
     "BlockBootstrap",
     "CellFit",
     "CellLoss",
@@ -69,6 +73,7 @@ __all__ = [
     "FitResult",
     "ForcedLikelihood",
     "Free",
+    "Indicator",
     "Interval",
     "Objective",
     "Parameters",
@@ -107,6 +112,7 @@ __all__ = [
     "cross_validate",
     "detect_spikes",
     "evoked",
+    "explained",
     "explained_variance",
     "explained_variance_ratio",
     "feature_table",
@@ -121,9 +127,11 @@ __all__ = [
     "laplace",
     "md_star",
     "mean_gamma",
+    "noise_ceiling",
     "passive_properties",
     "polished",
     "profile",
+    "read_activity",
     "read_recordings",
     "read_responses",
     "read_trials",

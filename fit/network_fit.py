@@ -164,10 +164,19 @@ def fit_network(
         if progress is not None:
             progress(done)
     has_validation = any(np.asarray(w).any() for w in valid.values())
-    while done < schedule.steps and not _stopped(carry, done, schedule, has_validation):
+    last = _kinds(_at(seen, 1.0))
+    before = _kinds(_at(seen, max(done - schedule.interval, 0) / schedule.steps))
+    while done < schedule.steps:
         n_steps = min(schedule.interval, schedule.steps - done)
+        now = _at(seen, done / schedule.steps)
+        if _kinds(now) != before:
+            # What was best at something easier is not compared with what comes.
+            carry = carry | {"best_loss": jnp.full(starts, jnp.inf), "since": jnp.zeros(starts, jnp.int32)}
+        before = _kinds(now)
+        if before == last and _stopped(carry, done, schedule, has_validation):
+            break
         carry, more = _advance(
-            net, seen, train, valid, rows, carry, jnp.asarray(done), free, schedule, n_steps, has_validation
+            net, now, train, valid, rows, carry, jnp.asarray(done), free, schedule, n_steps, has_validation
         )
         losses = np.concatenate([losses, np.asarray(more)])
         done += n_steps
@@ -218,6 +227,14 @@ def _check_ids(net: Network, name: str, objective: Objective) -> None:
             f"Objective {name!r} indexes {len(objective.ids)} neurons, the network {len(net.ids)} others or in another "
             f"order; they differ from neuron {first + 1} on. Read the data with the ids of the network (Network.ids)."
         )
+
+
+def _at(objectives: Mapping[str, Objective], share: float) -> dict[str, Objective]:
+    return {name: objective.at(share) for name, objective in objectives.items()}
+
+
+def _kinds(objectives: Mapping[str, Objective]) -> str:
+    return str(jax.tree.structure(dict(objectives)))
 
 
 def _stopped(carry: Tree, done: int, schedule: Schedule, has_validation: bool) -> bool:

@@ -42,6 +42,10 @@ class Objective(ABC):
         """Number of rows of data."""
         return int(self.group.shape[0])
 
+    def at(self, share: float) -> Self:
+        """What a fit makes small after this share of its steps: itself, or an easier objective on the way there."""
+        return self
+
     @abstractmethod
     def initial(self) -> Readout:
         """Readout parameters to start from."""

@@ -18,6 +18,7 @@ from connectofit.pipelines.cli import main
 from connectofit.pipelines.task_export import load_trained
 from connectofit.pipelines.task_settings import TrainSettings
 from connectofit.pipelines.task_stages import Training, accuracy_of, load_task, network_of, trainings
+from connectofit.sim import check_network
 
 TINY = {
     "train.delays_ms": [],
@@ -83,7 +84,11 @@ def test_every_control_has_its_own_seeds_and_the_model_is_first():
 def test_controls_keep_neurons_and_change_wiring_or_signs_alone(tmp_path):
     run = Pipeline.load("evidence", TINY).run(tmp_path / "run", until="wiring")
     graph, task = Connectome.read(run.path("wiring", "connectome")), EvidenceAccumulation(neurons_per_group=5)
-    nets = {c: network_of(Training(c, 0), TrainSettings(), graph, task) for c in ("model", "rewired", "signs")}
+    kinds = ("model", "rewired", "signs", "unwired")
+    nets = {c: network_of(Training(c, 0), TrainSettings(), graph, task) for c in kinds}
+    unwired = nets.pop("unwired")
+    assert {p.name for p in unwired.projections} == {"input_E", "input_I"}
+    check_network(unwired)
     recurrent = {c: sum(p.n_edges for p in net.projections if p.pre != "input") for c, net in nets.items()}
     assert set(recurrent.values()) == {graph.n_edges}
 
