@@ -57,6 +57,9 @@ REFERENCES = MappingProxyType(
         # Wiring and controls
         "rewired": "Maslov & Sneppen 2002, Science 296:910",
         "distance": "Theodoni et al. 2022, Cereb Cortex 32:15",
+        # Experiments and training on activity
+        "teacher_student": "Beiran & Litwin-Kumar 2024, bioRxiv 2024.02.22.581667",
+        "teacher forcing": "Mikhaeil, Monfared & Durstewitz 2022, NeurIPS 35:11297; Brenner et al. 2022, ICML 162:2292",
         # Tasks
         "evidence": "Morcos & Harvey 2016, Nat Neurosci 19:1672; Wang et al. 2024, arXiv 2406.19708",
         "random_dots": "Britten, Shadlen, Newsome & Movshon 1992, J Neurosci 12:4745",

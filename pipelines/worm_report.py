@@ -239,13 +239,15 @@ def _assays(folder: Path) -> list[Text | Table | Picture]:
     return [table]
 
 
+def shipped_tables() -> dict[str, tuple[str, str]]:
+    """The worm's tables that ship with the package, as `provenance_blocks` takes them."""
+    return {file_digest(path): (licence(name), "; ".join(citations(name))) for name, path in celegans_paths().items()}
+
+
 def _provenance(built: Path, provenance: Mapping[str, Any]) -> list[Text | Table | Picture]:
-    shipped = {
-        file_digest(path): (licence(name), "; ".join(citations(name))) for name, path in celegans_paths().items()
-    }
     network = json.loads((built / "network.json").read_text(encoding="utf-8"))
     used = [("neurons", p["model"]) for p in network["populations"] if p["model"] in REFERENCES]
     used.append(("optimiser", "adam"))
     if provenance["stages"]["fit"]["settings"]["rewirings"]:
         used.append(("control", "rewired"))
-    return provenance_blocks(provenance, shipped, [METHOD], used)
+    return provenance_blocks(provenance, shipped_tables(), [METHOD], used)
