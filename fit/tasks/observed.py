@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from connectofit.connectome.errors import SettingError, offenders
+from connectofit.connectome.errors import SettingError, offenders, unknown_name
 from connectofit.fit.tasks.grouped import CHANCES
 from connectofit.fit.tasks.memory import DelayedComparison, Plan
 
@@ -37,13 +37,15 @@ class ObservedComparison(DelayedComparison):
     """A delayed comparison with an animal's own trials.
 
     conditions: what trials there are. past: names of what came before, such as the previous choice; for each there are
-    two input groups, "before_NAME_0" and "before_NAME_1", of which one fires at `high_Hz` during the fixation where
-    something did. The stimuli are coded as in `DelayedComparison`, over the range of all of them. `pairs` is without
-    effect. Input groups: rising, falling, those of the past, go, noise.
+    two input groups, "before_NAME_0" and "before_NAME_1", of which one fires at `high_Hz` where something did:
+    past_during "fixation", so that the network has to remember it, or "trial", as a trace that the animal keeps. The
+    stimuli are coded as in `DelayedComparison`, over the range of all of them. `pairs` is without effect. Input groups:
+    rising, falling, those of the past, go, noise.
     """
 
     conditions: tuple[Condition, ...] = ()
     past: tuple[str, ...] = ()
+    past_during: Literal["fixation", "trial"] = "fixation"
 
     def __post_init__(self) -> None:
         made = tuple(Condition(*each)._replace(before=tuple(each[2])) for each in self.conditions)
@@ -52,6 +54,8 @@ class ObservedComparison(DelayedComparison):
 
     def check(self) -> None:
         super().check()
+        if self.past_during not in ("fixation", "trial"):
+            raise unknown_name("period of the past", str(self.past_during), ("fixation", "trial"))
         if not self.conditions:
             raise SettingError("ObservedComparison needs one condition or more.")
         for k, each in enumerate(self.conditions):
@@ -79,7 +83,8 @@ class ObservedComparison(DelayedComparison):
     @property
     def active(self) -> Mapping[str, tuple[int, int]]:
         found = dict(super().active)
-        return found | {name: self.periods["fixation"] for name in self.signals if name.startswith("before_")}
+        told = self.periods["fixation"] if self.past_during == "fixation" else (0, self.n_steps)
+        return found | {name: told for name in self.signals if name.startswith("before_")}
 
     def plan(self, key: PRNGKeyArray) -> Plan:
         which_key, answer_key = jax.random.split(key)
@@ -97,7 +102,8 @@ class ObservedComparison(DelayedComparison):
             before = jnp.asarray([each.before for each in kinds])[which]
             on = jnp.stack([before == -1, before == 1], axis=1).reshape(-1)
             fires = jnp.where(on, self.high_Hz, self.baseline_Hz)
-            rates = rates.at[self.at("fixation"), 2 : 2 + fires.size].set(fires)
+            told = self.at("fixation") if self.past_during == "fixation" else slice(None)
+            rates = rates.at[told, 2 : 2 + fires.size].set(fires)
         chance = jnp.asarray([each.chance for each in kinds])[which]
         label: Array = jax.random.bernoulli(answer_key, chance).astype(jnp.int32)
         info = {"first": first, "second": second, "condition": which, CHANCES: jnp.stack([1.0 - chance, chance])}

@@ -61,6 +61,17 @@ def test_inputs_say_the_stimuli_and_what_came_before(task, trials):
     assert rates["before_choice_1"][one].max() == 0.0
 
 
+def test_the_past_may_be_told_throughout(task):
+    told = replace(task, past_during="trial").trials(jax.random.key(0), 40)
+    inputs, which = np.asarray(told.inputs), np.asarray(told.info["condition"])
+    n, k = task.neurons_per_group, task.groups.index("before_choice_1")
+    group = inputs[:, :, k * n : (k + 1) * n]
+    assert group[which == 1].min() == 1.0
+    assert group[which == 0].max() == 0.0
+    with pytest.raises(UnknownNameError, match="fixation"):
+        replace(task, past_during="always")
+
+
 def _read(**columns):
     rows = {
         "session": [0, 0, 0, 0, 1],
