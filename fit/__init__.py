@@ -28,6 +28,7 @@ from connectofit.fit.features import (
 )
 from connectofit.fit.folds import group_folds, validation_part
 from connectofit.fit.intervals import Interval, block_interval, bootstrap_interval
+from connectofit.fit.kinematics import Kinematics, Movement, read_movement
 from connectofit.fit.network_fit import FitResult, Schedule, fit_network
 from connectofit.fit.objectives import Choice, Detection, Objective
 from connectofit.fit.parameters import Free, Parameters
@@ -75,6 +76,8 @@ __all__ = [
     "Free",
     "Indicator",
     "Interval",
+    "Kinematics",
+    "Movement",
     "Objective",
     "Parameters",
     "PassiveProperties",
@@ -132,6 +135,7 @@ __all__ = [
     "polished",
     "profile",
     "read_activity",
+    "read_movement",
     "read_recordings",
     "read_responses",
     "read_trials",

@@ -111,12 +111,8 @@ class ActivityLikelihood(Objective):
                 f"inputs have to be [trial, step, neuron], ({len(activity.trials)}, any, {len(activity.ids)}); found "
                 f"{inputs.shape}."
             )
-        first, every = _steps(activity.first_ms, dt_ms), _steps(activity.dt_ms, dt_ms)
-        if first < 1 or first + every * (activity.values.shape[1] - 1) > inputs.shape[1]:
-            raise SettingError(
-                f"The samples lie from {activity.first_ms:g} to {activity.time_ms[-1]:g} ms, and the inputs make a "
-                f"simulation from {dt_ms:g} to {inputs.shape[1] * dt_ms:g} ms."
-            )
+        n_samples = activity.values.shape[1]
+        first, every = steps_of_samples(activity.first_ms, activity.dt_ms, n_samples, dt_ms, inputs.shape[1])
         n_trials, n_samples, n = activity.values.shape
         spread = np.nanstd(activity.values, axis=(0, 1)) if sd is None else np.broadcast_to(np.asarray(sd, float), (n,))
         spread = np.where(spread > 0, spread, 1.0) if sd is None else spread
@@ -180,24 +176,7 @@ class ActivityLikelihood(Objective):
 
     def run(self, net: Network) -> Float[Array, "trial step neuron"]:
         """The network in every trial; held to the recording where `forcing` says so."""
-        sizes = [p.size for p in net.populations]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        parts = {
-            p.name: slice(int(a), int(b)) for p, a, b in zip(net.populations, starts[:-1], starts[1:], strict=True)
-        }
-        record = {p.name: (p.model.voltage,) for p in net.populations}
-        held = self._held()
-
-        def one(inputs: Array, to: Array | None) -> Array:
-            given = {name: inputs[:, part] for name, part in parts.items()}
-            clamped = None if to is None else {name: to[:, part] for name, part in parts.items()}
-            _, out = rollout(net, None, given, dt_ms=self.dt_ms, record=record, clamped=clamped)
-            return jnp.concatenate([out[p.name][p.model.voltage] for p in net.populations], axis=1)
-
-        inputs = jnp.asarray(self.inputs, jnp.result_type(float))
-        if held is None:
-            return jax.vmap(lambda i: one(i, None))(inputs)
-        return jax.vmap(one)(inputs, held)
+        return voltages(net, self.inputs, self.dt_ms, self._held())
 
     def _held(self) -> Float[Array, "trial step neuron"] | None:
         """What neurons are set to, NaN where they are free."""
@@ -225,6 +204,30 @@ class ActivityLikelihood(Objective):
         used, trial = np.unique(np.asarray(self.trial)[rows], return_inverse=True)
         parts: dict[str, Any] = {name: getattr(self, name)[rows] for name in ("values", "neuron", "group", "sd")}
         return replace(self, inputs=self.inputs[used], trial=trial.astype(np.int32), **parts)
+
+
+def voltages(
+    net: Network,
+    inputs: Float[AnyArray, "trial step neuron"],
+    dt_ms: float,
+    held: Float[Array, "trial step neuron"] | None = None,
+) -> Float[Array, "trial step neuron"]:
+    """Voltages (or rates) of all neurons in every trial, each from rest. held: what neurons are set to, NaN where they
+    are free."""
+    starts = np.concatenate([[0], np.cumsum([p.size for p in net.populations])])
+    parts = {p.name: slice(int(a), int(b)) for p, a, b in zip(net.populations, starts[:-1], starts[1:], strict=True)}
+    record = {p.name: (p.model.voltage,) for p in net.populations}
+
+    def one(inputs: Array, to: Array | None) -> Array:
+        given = {name: inputs[:, part] for name, part in parts.items()}
+        clamped = None if to is None else {name: to[:, part] for name, part in parts.items()}
+        _, out = rollout(net, None, given, dt_ms=dt_ms, record=record, clamped=clamped)
+        return jnp.concatenate([out[p.name][p.model.voltage] for p in net.populations], axis=1)
+
+    given = jnp.asarray(inputs, jnp.result_type(float))
+    if held is None:
+        return jax.vmap(lambda i: one(i, None))(given)
+    return jax.vmap(one)(given, held)
 
 
 def filtered(x: Float[Array, "row step"], indicator: Indicator, dt_ms: float) -> Float[Array, "row step"]:
@@ -273,6 +276,18 @@ def noise_ceiling(values: Float[np.ndarray, "repeat sample"]) -> float:
     noise = y.var(axis=0, ddof=1).mean()
     total = y.var(axis=1).mean()  # of single repetitions over time
     return float((total - noise * (1.0 - 1.0 / y.shape[1])) / total) if total > 0 else float("nan")
+
+
+def steps_of_samples(first_ms: float, every_ms: float, n_samples: int, dt_ms: float, n_steps: int) -> tuple[int, int]:
+    """The number of the step that ends with the first sample, and steps from one sample to the next. Raises a
+    `SettingError` for samples that lie on no steps or outside of the simulation."""
+    first, every = _steps(first_ms, dt_ms), _steps(every_ms, dt_ms)
+    if first < 1 or first + every * (n_samples - 1) > n_steps:
+        raise SettingError(
+            f"The samples lie from {first_ms:g} to {first_ms + every_ms * (n_samples - 1):g} ms, and the inputs make a "
+            f"simulation from {dt_ms:g} to {n_steps * dt_ms:g} ms."
+        )
+    return first, every
 
 
 def _steps(time_ms: float, dt_ms: float) -> int:
