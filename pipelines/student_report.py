@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -87,7 +87,8 @@ def verdict(scores: pd.DataFrame) -> str:
     """At which shares the student is better than every control, in every seed."""
     own = scores[scores["neurons"] == "unrecorded"].set_index(["control", "fraction", "seed"])["median"].sort_index()
     controls = [c for c in own.index.get_level_values("control").unique() if c != STUDENT]
-    better, not_better = [], []
+    better: list[str] = []
+    not_better: list[str] = []
     for fraction in sorted(own.index.get_level_values("fraction").unique()):
         student = own.xs((STUDENT, fraction))
         wins = all((student > own.xs((control, fraction))).all() for control in controls)
@@ -199,7 +200,7 @@ def _directions(folder: Path) -> Blocks:
     ]
 
 
-def _teacher(folders: dict[str, Path]) -> Blocks:
+def _teacher(folders: Mapping[str, Path]) -> Blocks:
     told = json.loads((folders["teach"] / "teacher.json").read_text(encoding="utf-8"))
     graph = Connectome.read(folders["import"] / "connectome")
     spread = ", ".join(f"{v:.3f}" for v in told["spread"])
