@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -290,11 +291,16 @@ def weight_table(before: Network, after: Network) -> pd.DataFrame:
 def shown_activity(net: Network, task: GroupedTask, seed: int) -> dict[str, np.ndarray]:
     """Spikes of a few trials, which are no test trials: {population: [trial, time, neuron]}, also of the inputs."""
     trials = task.trials(stream_key(seed, "validation", 0), SHOWN)
+    spikes = _spikes(net, trials.inputs, task.dt_ms)
+    return {"inputs": np.asarray(trials.inputs) > 0, **{name: np.asarray(value) for name, value in spikes.items()}}
+
+
+@partial(jax.jit, static_argnames="dt_ms")
+def _spikes(net: Network, inputs: jax.Array, dt_ms: float) -> dict[str, jax.Array]:
+    record = {p.name: ("spikes",) for p in net.populations if p.name != "input"}
 
     def one(inputs: jax.Array) -> dict[str, jax.Array]:
-        record = {p.name: ("spikes",) for p in net.populations if p.name != "input"}
-        _, out = rollout(net, None, {}, dt_ms=task.dt_ms, forced={"input": inputs}, record=record, n_steps=task.n_steps)
+        _, out = rollout(net, None, {}, dt_ms=dt_ms, forced={"input": inputs}, record=record, n_steps=inputs.shape[0])
         return {name: variables["spikes"] > 0 for name, variables in out.items()}
 
-    spikes = jax.jit(lambda inputs: jax.lax.map(one, inputs))(trials.inputs)
-    return {"inputs": np.asarray(trials.inputs) > 0, **{name: np.asarray(value) for name, value in spikes.items()}}
+    return jax.lax.map(one, inputs)

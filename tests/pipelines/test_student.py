@@ -50,12 +50,15 @@ def settings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(settings, tmp_path_factory):
+    """The whole of a small run."""
     return Pipeline.load("teacher_student", settings).run(tmp_path_factory.mktemp("run") / "run")
 
 
 @pytest.fixture(scope="module")
-def folders(result):
-    return {name: result.path(name) for name in ("import", "build", "teach", "study")}
+def folders(settings, tmp_path_factory):
+    """The folders of a run up to the teacher."""
+    run = Pipeline.load("teacher_student", settings).run(tmp_path_factory.mktemp("taught") / "run", until="teach")
+    return {name: run.path(name) for name in ("import", "build", "teach")}
 
 
 def test_the_teacher_makes_its_activity_by_its_own_equation(folders):
@@ -87,7 +90,8 @@ def test_currents_have_their_size_and_memory():
     assert shifted == pytest.approx(np.exp(-1.0), abs=0.02)
 
 
-def test_students_see_only_their_neurons_and_controls_keep_them(folders, result):
+@pytest.mark.slow
+def test_students_see_only_their_neurons(result):
     neurons = pd.read_parquet(result.path("study", "neurons.parquet"))
     assert set(neurons["control"]) == {"student", "rewired", "unwired", "unfitted"}
     recorded = neurons.groupby("control")["recorded"].sum()
@@ -98,6 +102,9 @@ def test_students_see_only_their_neurons_and_controls_keep_them(folders, result)
     assert np.flatnonzero(own["recorded"]).tolist() == chosen.tolist()
     unfitted = neurons[neurons["control"] == "unfitted"]
     assert (unfitted["gain_student"] == 1.0).all()
+
+
+def test_controls_have_the_neurons_and_other_wiring(folders):
     graph, spec, net = load_case(folders)
     unwired = student_network("unwired", graph, spec, net, 0)
     assert not unwired.projections
@@ -106,6 +113,7 @@ def test_students_see_only_their_neurons_and_controls_keep_them(folders, result)
     assert not np.array_equal(np.asarray(rewired.projections[0].post_index), np.asarray(net.projections[0].post_index))
 
 
+@pytest.mark.slow
 def test_the_fit_is_better_than_none_on_what_it_saw(result):
     scores = pd.read_parquet(result.path("study", "scores.parquet")).set_index(["control", "neurons"])
     assert scores.loc[("student", "recorded"), "median"] > scores.loc[("unfitted", "recorded"), "median"]
@@ -156,6 +164,7 @@ def test_what_recordings_determine_is_the_curvature_of_the_likelihood(folders):
             assert found[a, b] == pytest.approx(one @ other, rel=0.02, abs=0.02 * np.abs(found).max())
 
 
+@pytest.mark.slow
 def test_the_report_tells_who_wins(result):
     report = result.path("report", "report.html").read_text()
     assert "30% recorded" in report
