@@ -28,7 +28,7 @@ def intervals(names: Sequence[str], table: pd.DataFrame, value: str, title: str,
 
 
 def by_pair(table: pd.DataFrame, models: Mapping[str, str], option: str) -> Figure:
-    """The share of an option for every pair of stimuli, the animal's with bars of a standard error, models as lines."""
+    """The share of an option for every pair of stimuli, the animal's with bars of a standard error, models beside."""
     figure = Figure(figsize=(6.6, 4.4), layout="constrained")
     axes = figure.add_subplot()
     x = np.arange(len(table))
@@ -36,8 +36,9 @@ def by_pair(table: pd.DataFrame, models: Mapping[str, str], option: str) -> Figu
     error = np.sqrt(share * (1.0 - share) / table["trials"].to_numpy())
     axes.errorbar(x, share, error, fmt="o", color="black", label="animal", zorder=3)
     for k, (name, label) in enumerate(models.items()):
-        style = ("-", "--", "-.", ":")[k % 4]
-        axes.plot(x, table[name], color=PALETTE[k % len(PALETTE)], linestyle=style, linewidth=1.5, label=label)
+        # Pairs have no order of their own, so that lines from one to the next would say nothing.
+        place = x + 0.16 * (k + 1) * (1 if k % 2 else -1)
+        axes.plot(place, table[name], "sD^v"[k % 4], color=PALETTE[k % len(PALETTE)], markersize=5, label=label)
     labels = [f"{a:.2g}, {b:.2g}" for a, b in zip(table["first"], table["second"], strict=True)]
     axes.set_xticks(x, labels, rotation=60, fontsize=8)
     axes.set(xlabel="first, second stimulus", ylabel=f"share of {option!r}", ylim=(0, 1))

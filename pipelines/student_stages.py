@@ -221,7 +221,8 @@ def _one(each: Lesson, s: StudentSettings, told: TeachSettings, folders: dict[st
     ).assign(control=each.control, fraction=each.fraction, seed=each.seed)
     if each.control == STUDENT:
         write_arrays(work / f"{each.name}.npz", flatten_params(student.params))
-    table.to_parquet(work / f"{each.name}.parquet", index=False)
+    table.to_parquet(work / f"{each.name}.part", index=False)
+    (work / f"{each.name}.part").rename(work / f"{each.name}.parquet")  # the last: what is there is whole
 
 
 def student_network(control: str, graph: Connectome, spec: ModelSpec, net: Network, seed: int) -> Network:

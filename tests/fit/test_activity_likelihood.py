@@ -134,6 +134,7 @@ def test_a_network_is_held_to_the_recording_where_it_should_be(net):
     assert not np.allclose(run[:, step, 3], values[:, :, 1])
 
 
+@pytest.mark.slow
 def test_a_fit_with_forcing_finds_the_gains_and_predicts_unrecorded_neurons(net):
     truth = net.with_params({"units": {"gain": jnp.asarray([0.6, 1.0, 1.8])}})
     inputs = currents(8)

@@ -82,6 +82,7 @@ def test_spikes_that_channels_draw_are_where_the_voltage_crosses_the_threshold()
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_derivative_of_a_drawn_spikes_time_is_that_of_finite_differences():
     model = cell_model("hh")
     current = np.full((400, 1), 500.0)
