@@ -19,7 +19,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from connectofit.connectome.errors import DivergedError, SettingError, offenders
-from connectofit.fit.cell_fit import CellFit, finished_fit
+from connectofit.fit.cell_fit import CellFit, finished_fit, say
 from connectofit.fit.cells.lanes import Lanes
 from connectofit.fit.cells.losses import CellLoss, VoltageError
 from connectofit.fit.cells.problem import CellProblem, LossName, cell_problem
@@ -93,6 +93,8 @@ def fit_cells(
         parts[cell] = split(recordings.cell(cell), own) if own else None
     training = {cell: recordings.cell(cell) if part is None else part.training for cell, part in parts.items()}
     findings = {cell: check_recordings(sweeps) for cell, sweeps in training.items()}
+    for cell, found in findings.items():
+        say(training[cell], found)
     longest = max(sweep.n_samples for sweeps in training.values() for sweep in sweeps) - 1
     settings: dict[str, Any] = {"free": free, "bounds": bounds, "start": start, "fixed": fixed, "neuron": neuron}
     problems = {c: cell_problem(sweeps, model, loss, n_steps=longest, **settings) for c, sweeps in training.items()}

@@ -39,7 +39,7 @@ from connectofit.fit.recordings import Recordings
 from connectofit.fit.sealed import Split, split
 from connectofit.fit.spike_scores import spike_scores
 from connectofit.fit.spikes import DEFAULT_DETECTION, SpikeDetection
-from connectofit.fit.step_baseline import step_baseline
+from connectofit.fit.step_baseline import step_baseline, step_sizes
 from connectofit.fit.stimulus_edges import is_step
 from connectofit.sim.neurons import NeuronModel
 
@@ -153,7 +153,7 @@ def fit_cell(
         best for the model and the loss on the cells that ship with the package (tests/benchmarks/README.md): for
         likelihoods under recorded spikes L-BFGS, side by side or start by start, and CMA-ES for AdEx; for the voltage
         or spikes of a freely running model CMA-ES, and for the voltage of one that has action potentials of its own,
-        coupling to the recording that is let go ("nudged").
+        coupling to the recording that is let go ("nudged"); with `validation` L-BFGS, which looks at it at every step.
     free, bounds, start, fixed, neuron: parameters to fit, {parameter: (low, high)}, {parameter: value}, see
         `connectofit.fit.cells.cell_model`. What is left out follows from the recording.
     starts: how many; the first is what the recording says of the cell, the others are drawn within the bounds.
@@ -298,6 +298,8 @@ def finished_fit(
 def automatic_method(problem: CellProblem) -> str:
     """The method that "auto" stands for, see `fit_cell`: what tests/benchmarks/README.md found best for the model and
     the loss."""
+    if problem.objective.check is not None:
+        return "lbfgs"  # which looks at the validation part at every step
     if isinstance(problem.loss, VoltageError):
         return "nudged" if problem.cell.spikes_drawn else "cma"
     if problem.loss is SPIKES_AND_VOLTAGE:
@@ -308,7 +310,7 @@ def automatic_method(problem: CellProblem) -> str:
 def _baseline(training: Recordings, held_out: Recordings, detection: SpikeDetection) -> list[pd.DataFrame]:
     """The scores of a regular train on the held-out sweeps, where the training sweeps are steps of several sizes."""
     steps = [is_step(sweep) for sweep in (*training, *held_out)]
-    if not all(steps) or len({round(sweep.step_pA) for sweep in training}) < 2:
+    if not all(steps) or len(step_sizes(training)) < 2:
         return []
     baseline = step_baseline(training, detection)
     rows = []

@@ -58,6 +58,21 @@ def regular_train(rate_Hz: float, start_ms: float, stop_ms: float, *, phase: flo
     return times[times < stop_ms]
 
 
+def step_sizes(training: Recordings) -> list[float]:
+    """The sizes of the steps [pA]; closer than 1 pA or 1 % count as one."""
+    return [float(np.mean(group, axis=0)[0]) for group in _by_size([(sweep.step_pA, 0.0) for sweep in training])]
+
+
+def _by_size(points: list[tuple[float, float]]) -> list[list[tuple[float, float]]]:
+    groups: list[list[tuple[float, float]]] = []
+    for point in sorted(points):
+        if groups and point[0] - groups[-1][0][0] < max(1.0, 0.01 * abs(point[0])):
+            groups[-1].append(point)
+        else:
+            groups.append([point])
+    return groups
+
+
 def step_baseline(training: Recordings, detection: SpikeDetection = DEFAULT_DETECTION) -> StepBaseline:
     """The baseline from the sweeps of one cell that may be looked at; steps of one size are averaged.
 
@@ -70,12 +85,7 @@ def step_baseline(training: Recordings, detection: SpikeDetection = DEFAULT_DETE
     for sweep in training:
         spikes = detect_spikes(sweep, detection).between(sweep.onset_ms, sweep.offset_ms)
         points.append((sweep.step_pA, 1e3 * len(spikes) / (sweep.offset_ms - sweep.onset_ms)))
-    groups: list[list[tuple[float, float]]] = []
-    for point in sorted(points):
-        if groups and point[0] - groups[-1][0][0] < max(1.0, 0.01 * abs(point[0])):
-            groups[-1].append(point)
-        else:
-            groups.append([point])
+    groups = _by_size(points)
     if len(groups) < 2:
         raise SettingError(
             f"A rate can be interpolated between two steps or more; found {len(groups)} size of step in "

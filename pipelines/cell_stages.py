@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from connectofit.connectome.errors import DivergedError, unknown_name
+from connectofit.connectome.errors import DivergedError, SettingError, unknown_name
 from connectofit.connectome.report import Finding
 from connectofit.data import RAT_CORTEX_COLUMNS, rat_cortex_path
 from connectofit.fit import Recordings, check_recordings, read_recordings, split, write_recordings
@@ -165,7 +165,7 @@ def _fits(
         began = time.perf_counter()
         try:
             fit = fit_cell(recordings, model, method=method, **own, **shared)
-        except DivergedError as why:
+        except (DivergedError, SettingError) as why:  # of this model on this cell: settings were checked before
             logger.warning("%s %s by %s: %s", cell, model, method, why)
             done.append(Failed(cell, model, method, str(why)))
         else:

@@ -107,9 +107,9 @@ class RateLoss(_SpikeLoss):
 
         def add(total: tuple[Array, ...], event: Event, row: Mapping[str, Array]) -> tuple[Array, ...]:
             difference, ends, clock, gap, fired = total
-            clock = clock + dt_ms
-            both = jnp.where(event.fires, shares(event.time_ms), 0.0) - row["spikes"] * shares(clock)
-            ends = jnp.where(row["valid"] > 0, clock, ends)
+            clock = clock + 1.0  # whole steps: sums of dt_ms drift in float32
+            both = jnp.where(event.fires, shares(event.time_ms), 0.0) - row["spikes"] * shares(clock * dt_ms)
+            ends = jnp.where(row["valid"] > 0, clock * dt_ms, ends)
             return difference + row["valid"] * both, ends, clock, _nearest(gap, event, row), _fired(fired, event, row)
 
         zero = jnp.zeros_like(data["current_pA"][0])
@@ -121,7 +121,7 @@ class RateLoss(_SpikeLoss):
             zero,
         )
         difference, ends, _, gap, fired = fold_spikes(cell, p, data, add, start, dt_ms=dt_ms)
-        inside = (centres <= ends + 0.5 * self.bin_ms).astype(zero.dtype)
+        inside = ((centres <= ends + 0.5 * self.bin_ms) & (ends > 0)).astype(zero.dtype)
         errors = (inside * (difference * (1e3 / self.bin_ms)) ** 2).sum() / inside.sum()
         return errors + _silence(gap, fired, data).sum()
 
@@ -157,10 +157,12 @@ class FeatureLoss(_SpikeLoss):
 
     def value(self, cell: CellModel, p: Values, own: Mapping[str, Array], data: Data, dt_ms: float) -> Array:
         def add(total: dict[str, Any], event: Event, row: Mapping[str, Array]) -> dict[str, Any]:
-            clock = total["clock"] + dt_ms
+            clock = total["clock"] + 1.0
             counts = row["valid"] > 0
             model = _noted(total["model"], event.fires & counts, event.time_ms)
-            recorded = _noted(total["recorded"], (row["spikes"] > 0) & counts, clock + jnp.zeros_like(row["spikes"]))
+            recorded = _noted(
+                total["recorded"], (row["spikes"] > 0) & counts, clock * dt_ms + jnp.zeros_like(row["spikes"])
+            )
             return {"clock": clock, "model": model, "recorded": recorded, "gap": _nearest(total["gap"], event, row)}
 
         zero = jnp.zeros_like(data["current_pA"][0])

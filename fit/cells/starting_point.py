@@ -62,11 +62,13 @@ class StartingPoint:
 def spike_onsets(
     recordings: Recordings, detection: SpikeDetection = DEFAULT_DETECTION
 ) -> tuple[Int[np.ndarray, " spike"], ...]:
-    """The samples at which the spikes of every sweep begin; their peaks where no beginning was found."""
+    """The samples at which the spikes of every sweep begin; their peaks where no beginning was found. A spike under way
+    at the first sample, which no step leads to, is none of them."""
     found = []
     for sweep in recordings:
         spikes = detect_spikes(sweep, detection)
-        found.append(np.where(spikes.begin >= 0, spikes.begin, spikes.peak))
+        begins = np.where(spikes.begin >= 0, spikes.begin, spikes.peak)
+        found.append(begins[begins > 0])
     return tuple(found)
 
 
