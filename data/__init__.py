@@ -9,10 +9,13 @@ from connectofit.data.rat_choices import (
     rat_choices_path,
 )
 from connectofit.data.rat_cortex import (
+    RAT_CORTEX_ADVANCE_SAMPLES,
     RAT_CORTEX_CITATION,
     RAT_CORTEX_COLUMNS,
+    RAT_CORTEX_HELD_OUT,
     RAT_CORTEX_LICENCE,
     RAT_CORTEX_STIMULUS_MS,
+    RAT_CORTEX_BRIDGE_MOhm,
     rat_cortex_path,
     rat_cortex_step_currents,
 )
@@ -23,10 +26,13 @@ __all__ = [
     "RAT_CHOICES_LICENCE",
     "RAT_CHOICES_OPTIONS",
     "RAT_CHOICES_STIMULI",
+    "RAT_CORTEX_ADVANCE_SAMPLES",
     "RAT_CORTEX_CITATION",
     "RAT_CORTEX_COLUMNS",
+    "RAT_CORTEX_HELD_OUT",
     "RAT_CORTEX_LICENCE",
     "RAT_CORTEX_STIMULUS_MS",
+    "RAT_CORTEX_BRIDGE_MOhm",
     "celegans_paths",
     "celegans_tables",
     "citations",

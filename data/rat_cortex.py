@@ -24,6 +24,15 @@ RAT_CORTEX_COLUMNS: Final = MappingProxyType(
 RAT_CORTEX_STIMULUS_MS: Final = (700.0, 2700.0)
 """Onset and offset of the current step, the same in all ten sweeps."""
 
+RAT_CORTEX_BRIDGE_MOhm: Final = MappingProxyType({"B6": -18.0, "B8": -15.0})
+"""What is to be taken off the voltage of each cell: their bridges were over-compensated."""
+
+RAT_CORTEX_ADVANCE_SAMPLES: Final = 1
+"""By how many samples the recorded current lags behind the voltage's answer."""
+
+RAT_CORTEX_HELD_OUT: Final = ("B6/183", "B8/147")
+"""The middle one of each cell's five steps, on which fits are compared."""
+
 RAT_CORTEX_CITATION: Final = (
     "Blue Brain Project, BluePyEfe: Blue Brain Python E-feature Extraction Library (its tests/exp_data), "
     "https://github.com/BlueBrain/BluePyEfe"

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from connectofit.connectome.errors import DivergedError, SettingError, offenders
+from connectofit.connectome.errors import DivergedError, SchemaError, SettingError, offenders
 from connectofit.fit.cell_fit import CellFit, finished_fit, say
 from connectofit.fit.cells.lanes import Lanes
 from connectofit.fit.cells.losses import CellLoss, VoltageError
@@ -76,15 +76,16 @@ def fit_cells(
     {cell: its fit}, without intervals of the parameters (`laplace` gives them). A cell none of whose starts stayed
     finite is left out, and named in a warning.
 
+    The time that the cells took together is shared out evenly among them; that of the courses is of all together.
+
     Raises
     ------
-    As `fit_cell`; `SettingError` where "auto" would give cells different losses (some have no spike); `DivergedError`
-    if no cell has a finite loss.
+    As `fit_cell`, with the cells that are at fault named; `SettingError` where "auto" would give cells different losses
+    (some have no spike); `DivergedError` if no cell has a finite loss.
     """
     began = time.perf_counter()
     check_seed(seed)
-    if not (isinstance(steps, int) and steps > 0):
-        raise SettingError(f"steps has to be a whole number, 1 or more; found {steps!r}.")
+    descent = LBFGS(steps=steps, tolerance=tolerance)
     held = [hold_out] if isinstance(hold_out, str) else list(hold_out)
     known = recordings.select(held).labels if held else ()
     parts: dict[str, Split | None] = {}
@@ -97,7 +98,7 @@ def fit_cells(
         say(training[cell], found)
     longest = max(sweep.n_samples for sweeps in training.values() for sweep in sweeps) - 1
     settings: dict[str, Any] = {"free": free, "bounds": bounds, "start": start, "fixed": fixed, "neuron": neuron}
-    problems = {c: cell_problem(sweeps, model, loss, n_steps=longest, **settings) for c, sweeps in training.items()}
+    problems = _problems(training, model, loss, detection=detection, n_steps=longest, **settings)
     _check_alike(problems)
     first = next(iter(problems.values()))
     places = [
@@ -110,7 +111,7 @@ def fit_cells(
         file = Path(checkpoint_dir) / "cells.npz"
         lanes.journal = Journal(file, lanes.identity(told, z), CHECKPOINT_INTERVAL_S)
     coupled = isinstance(first.loss, VoltageError)
-    course, z, losses, ended = _descended(lanes, z, LBFGS(steps=steps, tolerance=tolerance), coupled)
+    course, z, losses, ended = _descended(lanes, z, descent, coupled)
     if lanes.journal is not None:
         lanes.journal.save()
     seconds = (time.perf_counter() - began) / len(problems)
@@ -130,14 +131,27 @@ def fit_cells(
             None,
             trials,
             seed,
-            detection,
-            time.perf_counter(),
+            time.perf_counter() - seconds,
         )
     if not fits:
         raise DivergedError(f"No start of any of the {len(problems)} cells had a finite loss. Narrow the bounds.")
     if lost:
         logger.warning("%d of %d cells have no finite loss and no fit: %s", len(lost), len(problems), offenders(lost))
     return fits
+
+
+def _problems(training: Mapping[str, Recordings], model: str, loss: Any, **settings: Any) -> dict[str, CellProblem]:
+    """The problem of every cell. Raises what the first cell without one meets, with all of them named."""
+    problems, refused = {}, {}
+    for cell, sweeps in training.items():
+        try:
+            problems[cell] = cell_problem(sweeps, model, loss, **settings)
+        except (SettingError, SchemaError) as why:
+            refused[cell] = why
+    if refused:
+        first = next(iter(refused.values()))
+        raise type(first)(f"Cells {offenders(list(refused))} of {len(training)}; the first: {first}") from first
+    return problems
 
 
 def _check_alike(problems: Mapping[str, CellProblem]) -> None:
@@ -181,7 +195,8 @@ def _descended(
 
         for state, taken in descents(how, asked, z[alive], z.shape[1]):
             told = {"stage": stage, "start": alive[taken], "step": state.steps[taken], "loss": state.f[taken]}
-            noted.append(pd.DataFrame(told))
+            spent = {"simulated_s": lanes.simulated_s[lanes.owner[alive[taken]]], "wall_s": lanes.wall_s}
+            noted.append(pd.DataFrame(told | spent))
         z[alive] = state.z
         if level is None:
             losses[alive] = state.f

@@ -23,9 +23,16 @@ from jaxtyping import Float
 from connectofit.builders import Cell, serialise
 from connectofit.connectome.errors import DivergedError, SettingError, unknown_name
 from connectofit.connectome.report import Finding
-from connectofit.fit.cell_scores import CellTrace, cell_traces, recorded_train, score_cell, score_intervals
+from connectofit.fit.cell_scores import CellTrace, cell_traces, score_cell, score_intervals, train_scores
 from connectofit.fit.cells.losses import CellLoss, VoltageError
-from connectofit.fit.cells.problem import SPIKES_AND_VOLTAGE, CellProblem, LossName, Onsets, cell_problem
+from connectofit.fit.cells.problem import (
+    SPIKES_AND_VOLTAGE,
+    CellProblem,
+    LossName,
+    Onsets,
+    cell_problem,
+    checked_onsets,
+)
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
 from connectofit.fit.cells.uncertainty import Uncertainty, laplace
 from connectofit.fit.cells.uncertainty_bootstrap import BlockBootstrap, block_bootstrap, resampled_blocks
@@ -37,7 +44,6 @@ from connectofit.fit.optimisers.starts import random_starts
 from connectofit.fit.recording_checks import check_recordings
 from connectofit.fit.recordings import Recordings
 from connectofit.fit.sealed import Split, split
-from connectofit.fit.spike_scores import spike_scores
 from connectofit.fit.spikes import DEFAULT_DETECTION, SpikeDetection
 from connectofit.fit.step_baseline import step_baseline, step_sizes
 from connectofit.fit.stimulus_edges import is_step
@@ -91,9 +97,11 @@ class CellFit:
         """The free parameters, in the order of `problem.names`."""
         return self.search.x
 
-    def simulate(self, recordings: Recordings, *, trials: int = 20) -> tuple[CellTrace, ...]:
+    def simulate(
+        self, recordings: Recordings, *, trials: int = 20, onsets: Onsets | None = None
+    ) -> tuple[CellTrace, ...]:
         """The fitted cell under the currents of other sweeps, see `cell_traces`."""
-        return cell_traces(self.problem, self.x, recordings, trials=trials, seed=self.seed)
+        return cell_traces(self.problem, self.x, recordings, trials=trials, seed=self.seed, onsets=onsets)
 
     def as_cell(self, name: str = "") -> Cell:
         """The cell for a `ModelSpec`, by default called ``CELL_MODEL``; ``.dump(folder)`` writes its file."""
@@ -160,7 +168,9 @@ def fit_cell(
     validation: labels of training sweeps to leave out and stop early on.
     budget: what the search may spend.
     trials: trains drawn to score a cell with an escape rate.
-    detection, onsets, mask_ms: how spikes are found, or where they begin; how long around them voltage does not count.
+    detection: how spikes are found, for the fit and the scores. onsets: in place of it the samples at which the spikes
+        of every one of the `recordings` begin; those of sweeps that are held out are for their scores alone.
+    mask_ms: how long around spikes the voltage does not count, see `cell_problem`.
     checkpoint_dir: a folder that a killed fit resumes from.
     uncertainty: intervals of the parameters, where the loss is a likelihood. "laplace": from its curvature, too narrow
         where the residuals last longer than the likelihood knows of, as those of real cells do. "bootstrap": from
@@ -185,6 +195,9 @@ def fit_cell(
     held = [hold_out] if isinstance(hold_out, str) else list(hold_out)
     parts = split(recordings, held) if held else None
     training = recordings if parts is None else parts.training
+    known_onsets = (
+        None if onsets is None else dict(zip(recordings.labels, checked_onsets(recordings, onsets), strict=True))
+    )
     if findings is None:
         findings = check_recordings(training)
         say(training, findings)
@@ -197,7 +210,8 @@ def fit_cell(
         start=start,
         fixed=fixed,
         neuron=neuron,
-        onsets=onsets,
+        detection=detection,
+        onsets=onsets_of(training, known_onsets),
         mask_ms=mask_ms,
         validation=validation,
     )
@@ -224,7 +238,7 @@ def fit_cell(
             known = laplace(problem, search.x) if drawn is None else drawn.uncertainty
         except DivergedError as why:  # of the curvature: the fit itself stands
             logger.warning("no intervals of the parameters: %s", why)
-    fit = finished_fit(problem, search, training, parts, tuple(findings), known, trials, seed, detection, began)
+    fit = finished_fit(problem, search, training, parts, tuple(findings), known, trials, seed, began, known_onsets)
     return replace(fit, bootstrap=drawn)
 
 
@@ -259,23 +273,27 @@ def finished_fit(
     uncertainty: Uncertainty | None,
     trials: int,
     seed: int,
-    detection: SpikeDetection,
     began: float,
+    onsets: Mapping[str, np.ndarray] | None = None,
 ) -> CellFit:
-    """What a search found, scored: the training sweeps, then the held-out ones, whose seal is opened here."""
+    """What a search found, scored: the training sweeps, then the held-out ones, whose seal is opened here.
+
+    began: `time.perf_counter` when the fit did. onsets: of the sweeps, by label, where they were given.
+    """
     parameters = problem.named(search.x)
     own = {name: float(search.best[name]) for name in problem.names if name not in parameters}
-    shown = cell_traces(problem, search.x, training, trials=trials, seed=seed, detection=detection)
-    scores = [score_cell(shown, detection).assign(part=TRAINING)]
+    drawn: dict[str, Any] = {"trials": trials, "seed": seed}
+    shown = cell_traces(problem, search.x, training, onsets=onsets_of(training, onsets), **drawn)
+    scores = [score_cell(shown).assign(part=TRAINING)]
     traces = {t.sweep.label: t for t in shown}
     intervals = pd.DataFrame(columns=["sweep", "score", "value", "low", "high", "drawn"])
     if parts is not None:
         committed: dict[str, Any] = {**parameters, **own}
         parts.held_out.commit(committed)
         unseen = parts.held_out.open(committed)
-        later = cell_traces(problem, search.x, unseen, trials=trials, seed=seed, detection=detection)
-        scores += [score_cell(later, detection).assign(part=HELD_OUT), *_baseline(training, unseen, detection)]
-        intervals = score_intervals(later, seed=seed, detection=detection)
+        later = cell_traces(problem, search.x, unseen, onsets=onsets_of(unseen, onsets), **drawn)
+        scores += [score_cell(later).assign(part=HELD_OUT), *_baseline(shown, later)]
+        intervals = score_intervals(later, seed=seed)
         traces |= {t.sweep.label: t for t in later}
     table = pd.concat(scores, ignore_index=True)
     table.insert(0, "part", table.pop("part"))
@@ -307,18 +325,18 @@ def automatic_method(problem: CellProblem) -> str:
     return BEST_METHOD.get(problem.cell.name, "lbfgs") if isinstance(problem.loss, ForcedLikelihood) else "lbfgs"
 
 
-def _baseline(training: Recordings, held_out: Recordings, detection: SpikeDetection) -> list[pd.DataFrame]:
+def onsets_of(recordings: Recordings, onsets: Mapping[str, np.ndarray] | None) -> list[np.ndarray] | None:
+    """The onsets of these sweeps, of those by label; None where none were given."""
+    return None if onsets is None else [onsets[label] for label in recordings.labels]
+
+
+def _baseline(training: Sequence[CellTrace], held_out: Sequence[CellTrace]) -> list[pd.DataFrame]:
     """The scores of a regular train on the held-out sweeps, where the training sweeps are steps of several sizes."""
-    steps = [is_step(sweep) for sweep in (*training, *held_out)]
-    if not all(steps) or len(step_sizes(training)) < 2:
+    steps = Recordings(tuple(trace.sweep for trace in training))
+    if not all(is_step(trace.sweep) for trace in (*training, *held_out)) or len(step_sizes(steps)) < 2:
         return []
-    baseline = step_baseline(training, detection)
-    rows = []
-    for sweep in held_out:
-        data = recorded_train(sweep, detection)
-        scores = spike_scores(data, baseline.train(sweep), sweep.onset_ms, sweep.offset_ms)
-        n_spikes = int(((data >= sweep.onset_ms) & (data < sweep.offset_ms)).sum())
-        rows.append({"sweep": sweep.name, "step_pA": sweep.step_pA, "spikes": n_spikes, **scores})
+    baseline = step_baseline(steps, trains=[trace.recorded for trace in training])
+    rows = [train_scores(trace, [baseline.train(trace.sweep)]) for trace in held_out]
     return [pd.DataFrame(rows).assign(part=BASELINE)]
 
 

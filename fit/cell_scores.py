@@ -18,8 +18,7 @@ import pandas as pd
 from jaxtyping import Array, Float
 
 from connectofit.connectome.errors import SettingError
-from connectofit.fit.cells.problem import MASK_BEFORE_MS, CellProblem, cell_data
-from connectofit.fit.cells.starting_point import spike_onsets
+from connectofit.fit.cells.problem import MASK_BEFORE_MS, CellProblem, Onsets, cell_data, checked_onsets
 from connectofit.fit.cells.teacher_forced import draw_spikes, forced_trace
 from connectofit.fit.coincidence import mean_gamma
 from connectofit.fit.folds import check_seed
@@ -57,9 +56,10 @@ _OVER_TRAINS: dict[str, Callable[[Trains, Trains], float]] = {
 class CellTrace:
     """A fitted cell under a sweep's current: trains (ms on the sweep's clock, one a drawing), the voltage of the first
     of them (mV, [time]), and the voltage under the recorded spikes (mV, [time]), None for models that cannot be given
-    spikes."""
+    spikes. recorded: when the recorded spikes began (ms on the sweep's clock)."""
 
     sweep: Sweep
+    recorded: Train = field(repr=False)
     trains: tuple[Train, ...]
     voltage_mV: Float[np.ndarray, "time"] = field(repr=False)
     forced_mV: Float[np.ndarray, "time"] | None = field(repr=False, default=None)
@@ -79,12 +79,13 @@ def cell_traces(
     *,
     trials: int = 20,
     seed: int = 0,
-    detection: SpikeDetection = DEFAULT_DETECTION,
+    onsets: Onsets | None = None,
 ) -> tuple[CellTrace, ...]:
     """The cell with the free parameters `x` under the currents of sweeps.
 
-    trials: how many trains are drawn of a cell with an escape rate. Raises `SettingError` for fewer than one, and for
-    sweeps that are sampled otherwise than those it was fitted to.
+    trials: how many trains are drawn of a cell with an escape rate. onsets: the samples at which the recorded spikes of
+    every sweep begin; found by the problem's detection where left out. Raises `SettingError` for fewer than one trial,
+    and for sweeps that are sampled otherwise than those it was fitted to; `SchemaError` for onsets outside of a sweep.
     """
     check_seed(seed)
     if isinstance(trials, bool) or not isinstance(trials, int | np.integer) or trials < 1:
@@ -92,10 +93,11 @@ def cell_traces(
     x = np.asarray(x, np.float64)
     random = WIDTH in problem.names
     free = problem.simulate(x, recordings)
+    begins = checked_onsets(recordings, onsets, problem.detection)
     traces = []
     for k, sweep in enumerate(recordings):
         one = Recordings((sweep,))
-        data = cell_data(one, spike_onsets(one, detection), problem.cell.fixed, mask_ms=None, initial=problem.initial)
+        data = cell_data(one, begins[k : k + 1], problem.cell.fixed, mask_ms=None, initial=problem.initial)
         trains: tuple[Train, ...] = (free[k]["spike_ms"],)
         voltage, forced = free[k][problem.cell.neuron.voltage], None
         p, neuron = _values(problem, jnp.asarray(x, jnp.float32), data), problem.cell.neuron
@@ -107,7 +109,8 @@ def cell_traces(
         if problem.loss.what.startswith("likelihood"):
             under = _forced(neuron, p, data, problem.dt_ms)
             forced = np.concatenate([[voltage[0]], np.asarray(under["v_mV"])[:, 0]])
-        traces.append(CellTrace(sweep, trains, voltage, forced))
+        recorded = recorded_train(sweep, problem.detection) if onsets is None else sweep.time_ms[begins[k]]
+        traces.append(CellTrace(sweep, recorded, trains, voltage, forced))
     return tuple(traces)
 
 
@@ -126,23 +129,27 @@ def _drawn(
 _forced = jax.jit(forced_trace, static_argnames=("neuron", "dt_ms"))
 
 
-def score_cell(traces: Sequence[CellTrace], detection: SpikeDetection = DEFAULT_DETECTION) -> pd.DataFrame:
+def score_cell(traces: Sequence[CellTrace]) -> pd.DataFrame:
     """One row a sweep: ``sweep``, ``step_pA``, ``spikes`` (recorded, while the stimulus is on), the scores of
     `spike_scores`, and ``subthreshold_rmse_mV`` [mV], of the voltage under recorded spikes where there is one and else
     of the freely running one, from 10 ms after a spike to 5 ms before the next."""
     rows = []
     for trace in traces:
-        sweep = trace.sweep
-        data = recorded_train(sweep, detection)
-        scores = spike_scores(data, list(trace.trains), sweep.onset_ms, sweep.offset_ms)
-        n_spikes = int(((data >= sweep.onset_ms) & (data < sweep.offset_ms)).sum())
-        row = {"sweep": sweep.name, "step_pA": sweep.step_pA, "spikes": n_spikes, **scores}
-        rows.append({**row, "subthreshold_rmse_mV": _rmse(trace, data)})
+        rows.append({**train_scores(trace, trace.trains), "subthreshold_rmse_mV": _rmse(trace)})
     return pd.DataFrame(rows)
 
 
-def _rmse(trace: CellTrace, data: Train) -> float:
-    sweep = trace.sweep
+def train_scores(trace: CellTrace, trains: Trains) -> dict[str, Any]:
+    """The scores of trains against a trace's recorded one: ``sweep``, ``step_pA``, ``spikes`` (recorded, while the
+    stimulus is on) and those of `spike_scores`."""
+    sweep, data = trace.sweep, trace.recorded
+    n_spikes = int(((data >= sweep.onset_ms) & (data < sweep.offset_ms)).sum())
+    scores = spike_scores(data, list(trains), sweep.onset_ms, sweep.offset_ms)
+    return {"sweep": sweep.name, "step_pA": sweep.step_pA, "spikes": n_spikes, **scores}
+
+
+def _rmse(trace: CellTrace) -> float:
+    sweep, data = trace.sweep, trace.recorded
     voltage, trains = (trace.voltage_mV, [data, trace.trains[0]])
     if trace.forced_mV is not None:
         voltage, trains = trace.forced_mV, [data]
@@ -158,7 +165,6 @@ def score_intervals(
     level: float = 0.95,
     n_resamples: int = 499,
     block_ms: float = BLOCK_MS,
-    detection: SpikeDetection = DEFAULT_DETECTION,
 ) -> pd.DataFrame:
     """Bootstrap intervals of the scores of every sweep: one row a sweep and score, ``sweep``, ``score``, ``value``,
     ``low``, ``high``, ``drawn`` ("blocks" of the stimulus, or "trains" of the model).
@@ -169,7 +175,7 @@ def score_intervals(
     rows = []
     for trace in traces:
         sweep = trace.sweep
-        data = [recorded_train(sweep, detection)]
+        data = [trace.recorded]
         model = list(trace.trains)
         for name, score in _OVER_BLOCKS.items():
             found = block_interval(

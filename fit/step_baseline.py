@@ -7,6 +7,7 @@ neuron, and counts, explained variances and coincidences that a fitted model may
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,18 +74,22 @@ def _by_size(points: list[tuple[float, float]]) -> list[list[tuple[float, float]
     return groups
 
 
-def step_baseline(training: Recordings, detection: SpikeDetection = DEFAULT_DETECTION) -> StepBaseline:
+def step_baseline(
+    training: Recordings, detection: SpikeDetection = DEFAULT_DETECTION, *, trains: Sequence[Train] | None = None
+) -> StepBaseline:
     """The baseline from the sweeps of one cell that may be looked at; steps of one size are averaged.
 
-    Raises `SettingError` for several cells, and for steps of fewer than two sizes (closer than 1 pA and 1 % count as
-    one).
+    trains: of every sweep [ms], in place of `detection`. Raises `SettingError` for several cells, and for steps of
+    fewer than two sizes (closer than 1 pA and 1 % count as one).
     """
     if len(training.cells) > 1:
         raise SettingError(f"A baseline is one cell's; found {', '.join(training.cells)}. Choose with Recordings.cell.")
+    if trains is None:
+        trains = [detect_spikes(sweep, detection).time_ms for sweep in training]
     points = []
-    for sweep in training:
-        spikes = detect_spikes(sweep, detection).between(sweep.onset_ms, sweep.offset_ms)
-        points.append((sweep.step_pA, 1e3 * len(spikes) / (sweep.offset_ms - sweep.onset_ms)))
+    for sweep, train in zip(training, trains, strict=True):
+        n_spikes = int(((train >= sweep.onset_ms) & (train < sweep.offset_ms)).sum())
+        points.append((sweep.step_pA, 1e3 * n_spikes / (sweep.offset_ms - sweep.onset_ms)))
     groups = _by_size(points)
     if len(groups) < 2:
         raise SettingError(

@@ -7,7 +7,13 @@ import pandas as pd
 from connectofit.fit.cell_fit import TRAINING
 from connectofit.pipelines.cell_report import comparison_table, failures, write_report
 from connectofit.pipelines.cell_settings import FitSettings, ImportSettings
-from connectofit.pipelines.cell_stages import RECORDINGS, fit_cells_of_recipe, import_files, import_recordings
+from connectofit.pipelines.cell_stages import (
+    RECORDINGS,
+    SUGGESTED,
+    fit_cells_of_recipe,
+    import_files,
+    import_recordings,
+)
 from connectofit.pipelines.report import TEMPLATE
 from connectofit.pipelines.run import RunResult
 from connectofit.pipelines.stages import Stage
@@ -18,7 +24,7 @@ STAGES = (
         import_recordings,
         settings=ImportSettings,
         files=import_files,
-        outputs=(RECORDINGS, "validation.json"),
+        outputs=(RECORDINGS, "validation.json", SUGGESTED),
     ),
     Stage(
         "fit",

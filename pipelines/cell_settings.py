@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from connectofit.connectome.errors import SettingError, unknown_name
-from connectofit.fit.cells.models import FITTABLE
+from connectofit.connectome.errors import SettingError
+from connectofit.fit.cells.models import model_kind
 from connectofit.fit.cells.problem import LossName
 from connectofit.pipelines.config import DataFile, Settings
 
 
 class ImportSettings(Settings):
-    """Which recordings are read, and how. Without `recordings` these are the rat cells that ship with the package.
+    """Which recordings are read, and how. Without `recordings` these are the rat cells that ship with the package, with
+    their stimulus, bridge and lag (`connectofit.data`) where these are left out.
 
     `recordings` may be a table (CSV, Parquet, Feather), an NWB, ABF or Igor file; the current of Igor's is in a file of
     its own, `current`. `columns` maps canonical names (cell, sweep, time, current, voltage) to those in the table, or
@@ -31,14 +33,15 @@ class ImportSettings(Settings):
     units: dict[str, str] = Field(default_factory=dict)
     stimulus_ms: tuple[float, float] | None = None
     cells: tuple[str, ...] = ()
-    bridge_MOhm: dict[str, float] = Field(default_factory=dict)
+    bridge_MOhm: dict[str, float] | None = None
     junction_mV: float = 0.0
-    advance_samples: int = 0
+    advance_samples: int | None = None
     dt_ms: float | None = Field(default=None, gt=0)
 
 
 class FitSettings(Settings):
-    """Which models are fitted to which sweeps. `hold_out`: labels (cell/sweep) of the sweeps that no fit sees.
+    """Which models are fitted to which sweeps. `hold_out`: labels (cell/sweep) of the sweeps that no fit sees; where
+    left out, the middle steps of the rat cells that ship with the package, and none of other recordings.
 
     `loss`: what is made small, see `fit_cell`; `losses`: {model: in place of it}. `method`: of the optimiser; `beside`:
     further methods that get the same wall time as the first took, to compare. `simulated_s`: the model time, over
@@ -49,7 +52,7 @@ class FitSettings(Settings):
     """
 
     models: tuple[str, ...] = Field(min_length=1)
-    hold_out: tuple[str, ...] = ()
+    hold_out: tuple[str, ...] | None = None
     loss: LossName = "auto"
     losses: dict[str, LossName] = Field(default_factory=dict)
     method: str = "auto"
@@ -67,15 +70,33 @@ class FitSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name in ("free", "bounds", "start", "fixed"):
+        kinds = [model_kind(model) for model in self.models]
+        _once("models", self.models)
+        for name in OF_MODELS:
             given: dict[str, Any] = getattr(self, name)
-            idle = [model for model in given if model not in self.models]
-            if idle:
+            _once(name, given)
+            idle = [model for model in given if model_kind(model) not in kinds]
+            if idle and name != "losses":  # which the recipe says of models that need not be fitted
                 raise SettingError(
                     f"fit.{name} is for models that are not fitted: {', '.join(idle)}; fit.models are "
                     f"{', '.join(self.models)}"
                 )
-        for model in self.losses:
-            if model not in (*FITTABLE, "hh"):
-                raise unknown_name("model", model, (*FITTABLE, "hh"), "fit.losses")
         return self
+
+    def of_model(self, name: str, model: str) -> Any:
+        """What the setting `name`, one of `OF_MODELS`, says of a model, by whichever of its names; None: nothing."""
+        given: dict[str, Any] = getattr(self, name)
+        return next((value for key, value in given.items() if model_kind(key) == model_kind(model)), None)
+
+
+OF_MODELS = ("losses", "free", "bounds", "start", "fixed")
+"""Settings of single models."""
+
+
+def _once(name: str, models: Iterable[str]) -> None:
+    seen: dict[str, str] = {}
+    for model in models:
+        kind = model_kind(model)
+        if kind in seen:
+            raise SettingError(f"fit.{name} has one model twice: {seen[kind]!r} and {model!r}. Leave one out.")
+        seen[kind] = model

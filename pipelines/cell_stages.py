@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,24 @@ import pandas as pd
 
 from connectofit.connectome.errors import DivergedError, SettingError, unknown_name
 from connectofit.connectome.report import Finding
-from connectofit.data import RAT_CORTEX_COLUMNS, rat_cortex_path
+from connectofit.data import (
+    RAT_CORTEX_ADVANCE_SAMPLES,
+    RAT_CORTEX_COLUMNS,
+    RAT_CORTEX_HELD_OUT,
+    RAT_CORTEX_STIMULUS_MS,
+    RAT_CORTEX_BRIDGE_MOhm,
+    rat_cortex_path,
+)
 from connectofit.fit import Recordings, check_recordings, read_recordings, split, write_recordings
 from connectofit.fit.cell_fit import BASELINE, HELD_OUT, TRAINING, CellFit, compare_models, fit_cell, say
-from connectofit.fit.cells.models import cell_model
-from connectofit.fit.cells.teacher_forced import ForcedLikelihood
+from connectofit.fit.cells.problem import cell_problem
 from connectofit.fit.optimisers import Budget
 from connectofit.pipelines.cell_settings import FitSettings, ImportSettings
 from connectofit.pipelines.stages import StageContext
 
 logger = logging.getLogger(__name__)
 
-RECORDINGS = "recordings.parquet"
+RECORDINGS, SUGGESTED = "recordings.parquet", "hold_out.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,56 +61,68 @@ def import_files(settings: ImportSettings) -> dict[str, Path]:
 
 
 def import_recordings(context: StageContext) -> None:
-    """Recordings in; ``recordings.parquet`` and ``validation.json`` out."""
+    """Recordings in; ``recordings.parquet``, ``validation.json`` and the sweeps to hold out where no setting says
+    which, ``hold_out.json``, out."""
     settings: ImportSettings = context.settings
-    columns = dict(settings.columns) or (dict(RAT_CORTEX_COLUMNS) if settings.recordings is None else None)
+    shipped = settings.recordings is None
+    columns = dict(settings.columns) or (dict(RAT_CORTEX_COLUMNS) if shipped else None)
+    stimulus_ms = RAT_CORTEX_STIMULUS_MS if shipped and settings.stimulus_ms is None else settings.stimulus_ms
+    bridges = dict(settings.bridge_MOhm or {})
+    advance = settings.advance_samples or 0
     recordings, report = read_recordings(
         context.files["recordings"],
         current=context.files.get("current"),
         electrodes=settings.electrodes or None,
         columns=columns,
         units=dict(settings.units) or None,
-        stimulus_ms=settings.stimulus_ms,
+        stimulus_ms=stimulus_ms,
         junction_mV=settings.junction_mV,
     )
-    for cell in (*settings.cells, *settings.bridge_MOhm):
+    for cell in (*settings.cells, *bridges):
         recordings.cell(cell)
     if settings.cells:
         recordings = Recordings(tuple(s for s in recordings if s.cell in settings.cells))
-    if settings.advance_samples:
-        recordings = recordings.advanced(settings.advance_samples)
+    if shipped:
+        bridges = dict(RAT_CORTEX_BRIDGE_MOhm) if settings.bridge_MOhm is None else bridges
+        advance = RAT_CORTEX_ADVANCE_SAMPLES if settings.advance_samples is None else advance
+    if advance:
+        recordings = recordings.advanced(advance)
     recordings = Recordings(
-        tuple(
-            s.corrected(bridge_MOhm=settings.bridge_MOhm[s.cell]) if s.cell in settings.bridge_MOhm else s
-            for s in recordings
-        )
+        tuple(s.corrected(bridge_MOhm=bridges[s.cell]) if s.cell in bridges else s for s in recordings)
     )
     if settings.dt_ms is not None:
         recordings = recordings.resampled(settings.dt_ms)
     write_recordings(recordings, context.out / RECORDINGS)
     (context.out / "validation.json").write_text(report.to_json(), encoding="utf-8")
+    held = [label for label in RAT_CORTEX_HELD_OUT if shipped and label in recordings.labels]
+    (context.out / SUGGESTED).write_text(json.dumps(held), encoding="utf-8")
 
 
 def fit_cells_of_recipe(context: StageContext) -> None:
     """Every model fitted to every cell. Out: scores, intervals, courses, parameters and traces, and ``cells/``."""
     settings: FitSettings = context.settings
     recordings, _ = read_recordings(context.inputs["import"] / RECORDINGS)
-    for label in settings.hold_out:
+    hold_out = settings.hold_out
+    if hold_out is None:
+        hold_out = tuple(json.loads((context.inputs["import"] / SUGGESTED).read_text(encoding="utf-8")))
+    for label in hold_out:
         if label not in recordings.labels:
             raise unknown_name("sweep", label, recordings.labels, where="fit.hold_out")
+    if not hold_out:
+        logger.warning("no sweep is held out: scores are of the sweeps that are fitted to; name some in fit.hold_out")
+    cells = {cell: recordings.cell(cell) for cell in recordings.cells}
+    held = {cell: [label for label in hold_out if label in own.labels] for cell, own in cells.items()}
+    training = {cell: split(own, held[cell]).training if held[cell] else own for cell, own in cells.items()}
     # Everything is checked before the first fit, which may take long.
     for model in settings.models:
-        _check_names(settings, model)
+        _check(training, settings, model)
     done: list[Fitted | Failed] = []
     with context.bar(len(recordings.cells) * len(settings.models), "fit", unit="fit") as bar:
-        for cell in recordings.cells:
-            own = recordings.cell(cell)
-            held = [label for label in settings.hold_out if label in own.labels]
-            training = split(own, held).training if held else own
-            findings = check_recordings(training)
-            say(training, findings)
+        for cell, own in cells.items():
+            findings = check_recordings(training[cell])
+            say(training[cell], findings)
             for model in settings.models:
-                done += _fits(own, held, findings, model, settings, context.work)
+                done += _fits(own, held[cell], findings, model, settings, context.work)
                 bar.update()
     fits = [each for each in done if isinstance(each, Fitted)]
     failed = [each for each in done if isinstance(each, Failed)]
@@ -115,21 +134,25 @@ def fit_cells_of_recipe(context: StageContext) -> None:
     _write(fits, failed, context.out)
 
 
-def _check_names(settings: FitSettings, model: str) -> None:
-    """Raise an `UnknownNameError` for a model or a parameter that does not exist."""
-    known = (*cell_model(model).neuron.parameters, *ForcedLikelihood(sd_mV=None).parameters())
-    for name in (n for given in _options(settings, model).values() for n in given):
-        if name not in known:
-            raise unknown_name("parameter", name, known, where=f"the fit settings of {model!r}")
+def _check(training: Mapping[str, Recordings], settings: FitSettings, model: str) -> None:
+    """Raise what `cell_problem` does for a model that suits none of the cells; where it does not suit some of them,
+    that is told with their fits."""
+    refused: SettingError | None = None
+    for cell, sweeps in training.items():
+        try:
+            cell_problem(sweeps, model, **_options(settings, model))
+        except SettingError as why:
+            refused = refused or SettingError(f"{model} to {cell}: {why}")
+        else:
+            return
+    if refused is not None:
+        raise refused
 
 
 def _options(settings: FitSettings, model: str) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for name in ("free", "bounds", "start", "fixed"):
-        given = getattr(settings, name).get(model)
-        if given is not None:
-            options[name] = given
-    return options
+    options = {name: settings.of_model(name, model) for name in ("free", "bounds", "start", "fixed")}
+    found = {name: given for name, given in options.items() if given is not None}
+    return {"loss": settings.of_model("losses", model) or settings.loss, **found}
 
 
 def _fits(
@@ -144,7 +167,6 @@ def _fits(
     cell = recordings.cells[0]
     shared: dict[str, Any] = {
         "hold_out": held,
-        "loss": settings.losses.get(model, settings.loss),
         "starts": settings.starts,
         "trials": settings.trials,
         "seed": settings.seed,

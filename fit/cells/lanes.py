@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,7 +33,7 @@ class Lanes:
 
     objective: of the first cell, for the functions that all have. data: of all cells, which are the last axis. low,
     high: bounds [cell, k]. couplings: [level, cell]. owner: the cell of each row. looks: how often each was
-    simulated; nonfinite: how often its loss or gradient was not finite.
+    simulated; nonfinite: how often its loss or gradient was not finite. sweep_s: how long the sweeps of each cell are.
     """
 
     objective: Objective
@@ -41,10 +42,12 @@ class Lanes:
     high: Float[np.ndarray, "cell k"]
     couplings: Float[np.ndarray, "level cell"]
     owner: Int[np.ndarray, " row"]
+    sweep_s: Float[np.ndarray, " cell"]
     looks: Int[np.ndarray, " row"] = field(init=False)
     nonfinite: Int[np.ndarray, " row"] = field(init=False)
     journal: Journal | None = None
     _sizes: dict[bool, set[int]] = field(default_factory=lambda: {True: set(), False: set()})
+    _began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
         self.looks, self.nonfinite = np.zeros((2, len(self.owner)), np.int64)
@@ -63,7 +66,19 @@ class Lanes:
             np.stack([box.high for box in boxes]),
             np.array([p.objective.couplings for p in problems]).reshape(len(problems), -1).T,
             owner,
+            np.array([p.objective.simulated_s for p in problems]),
         )
+
+    @property
+    def wall_s(self) -> float:
+        """How long the descents have taken, with the time before a kill."""
+        return time.perf_counter() - self._began
+
+    @property
+    def simulated_s(self) -> Float[np.ndarray, " cell"]:
+        """What has been simulated of each cell so far, over its rows; see `Budget`."""
+        looks = np.bincount(self.owner, self.looks, minlength=len(self.low))
+        return looks * self.sweep_s * self.passes
 
     @property
     def forward(self) -> bool:
@@ -83,23 +98,34 @@ class Lanes:
         """The loss of every row at its coordinates, infinite where it is not finite, and its gradient. level: of the
         couplings; None: not coupled."""
         self.looks[rows] += 1
+        # Also of what is replayed: a batch's size decides the last bit, and depends on those before it.
+        sizes = [self._size(len(rows[k : k + ROWS]), level) for k in range(0, len(rows), ROWS)]
         held = None if self.journal is None else self.journal.replay(z, z.shape[1])
         if held is None:
-            blocks = [self._computed(z[k : k + ROWS], rows[k : k + ROWS], level) for k in range(0, len(rows), ROWS)]
+            places = range(0, len(rows), ROWS)
+            blocks = [
+                self._computed(z[k : k + ROWS], rows[k : k + ROWS], level, size)
+                for k, size in zip(places, sizes, strict=True)
+            ]
             f, g = (np.concatenate(each) for each in zip(*blocks, strict=True))
             if self.journal is not None:
-                self.journal.write(z, f, g, 0.0)
+                self.journal.write(z, f, g, self.wall_s)
         else:
             f, g = held.losses, held.gradients
+            self._began = time.perf_counter() - held.wall_s
         finite = np.isfinite(f) & np.isfinite(g).all(axis=1)
         self.nonfinite[rows] += ~finite
         return np.where(finite, f, np.inf), np.where(finite[:, None], g, 0.0)
 
-    def _computed(self, z: np.ndarray, rows: np.ndarray, level: int | None) -> tuple[np.ndarray, np.ndarray]:
-        n = len(rows)
+    def _size(self, n: int, level: int | None) -> int:
+        """How many rows a batch of `n` is computed as: a size that is compiled already, if one is near."""
         known = self._sizes[level is None]
-        size = min((size for size in known if n <= size <= 4 * n), default=n)  # compiled already, if one is near
+        size = min((size for size in known if n <= size <= 4 * n), default=n)
         known.add(size)
+        return size
+
+    def _computed(self, z: np.ndarray, rows: np.ndarray, level: int | None, size: int) -> tuple[np.ndarray, np.ndarray]:
+        n = len(rows)
         z, rows = (np.concatenate([a, np.repeat(a[-1:], size - n, axis=0)]) for a in (z, rows))
         owner, objective, together = self.owner[rows], self.objective, self.objective.together
         places = z, self.low[owner], self.high[owner], owner

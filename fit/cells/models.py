@@ -239,7 +239,7 @@ def cell_model(
     UnknownNameError: models and parameters that do not exist. SettingError: bounds that are none or exclude the start,
     parameters that are both free and fixed, free without bounds, or have no derivative.
     """
-    kind = _kind(name)
+    kind = model_kind(name)
     if neuron is not None and neuron.kind != kind:
         raise SettingError(f"The neuron given for the cell model {name!r} is a {neuron.kind!r}. Give one of its kind.")
     neuron = NEURON_MODELS[kind]() if neuron is None else neuron
@@ -318,10 +318,11 @@ def merged(
 
 def known_parameters(name: str) -> tuple[str, ...]:
     """The parameters of a model that can be fitted, free or not. Raises `UnknownNameError` for others."""
-    return tuple(NEURON_MODELS[_kind(name)].parameters)
+    return tuple(NEURON_MODELS[model_kind(name)].parameters)
 
 
-def _kind(name: str) -> str:
+def model_kind(name: str) -> str:
+    """The name in `FITTABLE` of a model, whichever of its names is given. Raises `UnknownNameError` for others."""
     kind = _ALIASES.get(name, name)
     if kind not in _RANGES:
         raise unknown_name("cell model", name, (*FITTABLE, *_ALIASES), "what can be fitted")

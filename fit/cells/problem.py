@@ -26,6 +26,7 @@ from connectofit.fit.cells.starting_point import StartingPoint, spike_onsets, st
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
 from connectofit.fit.optimisers.objective import Box, Objective
 from connectofit.fit.recordings import Recordings
+from connectofit.fit.spikes import DEFAULT_DETECTION, SpikeDetection
 from connectofit.sim.neurons import NeuronModel
 
 MASK_BEFORE_MS = 5.0
@@ -62,7 +63,7 @@ Onsets = Sequence[Int[np.ndarray, " spike"]]
 class CellProblem:
     """A cell to be fitted. cell: its model. loss. recordings: what it is fitted to; onsets: the samples at which their
     spikes begin. start: of all free parameters, the loss's after the model's. objective: for the optimisers. dt_ms.
-    starting_point: what the recordings say. initial: "recorded" or "rest"."""
+    starting_point: what the recordings say. initial: "recorded" or "rest". detection: how spikes are found."""
 
     cell: CellModel
     loss: CellLoss
@@ -73,6 +74,7 @@ class CellProblem:
     dt_ms: float
     starting_point: StartingPoint
     initial: Literal["recorded", "rest"]
+    detection: SpikeDetection = DEFAULT_DETECTION
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -133,6 +135,7 @@ def cell_problem(
     start: Mapping[str, float] | None = None,
     fixed: Mapping[str, float] | None = None,
     neuron: NeuronModel | None = None,
+    detection: SpikeDetection = DEFAULT_DETECTION,
     onsets: Onsets | None = None,
     mask_ms: tuple[float, float] | None = None,
     initial: Literal["recorded", "rest"] = "recorded",
@@ -148,8 +151,9 @@ def cell_problem(
     loss: a loss, or "likelihood" (spikes and voltage under recorded spikes; of `OWN_VOLTAGE` the spikes alone) or
         "voltage" (freely running), or "spikes" (freely running, `SPIKES_AND_VOLTAGE`); "auto" is the first where the
         model takes it and there are spikes, else "voltage".
+    detection: how spikes are found.
     onsets: the samples at which the spikes of every sweep begin, such as those of a simulation, which no detection
-        finds; detected where left out.
+        finds; in place of `detection`.
     mask_ms: how long before the beginning of a spike and after it the voltage does not count; the beginning itself
         never does. By default 5 ms before, more than the 2 ms in which sodium channels bend the trace up in the two
         cells that ship with the package, and the refractory period after, where models without action potentials have
@@ -172,12 +176,12 @@ def cell_problem(
     if initial not in ("recorded", "rest"):
         raise unknown_name("initial", initial, ("recorded", "rest"))
     dt_ms = one_dt(recordings)
-    begins = checked_onsets(recordings, onsets)
+    begins = checked_onsets(recordings, onsets, detection)
     later = [recordings[label].label for label in ([validation] if isinstance(validation, str) else validation)]
     if later and len(later) == len(recordings):
         raise SettingError("All sweeps are named for validation; leave some to fit to.")
     train, train_onsets = _part(recordings, begins, [s.label for s in recordings if s.label not in later])
-    known = starting_point(train, train_onsets, t_ref_ms=(fixed or {}).get("t_ref_ms"))
+    known = starting_point(train, train_onsets, t_ref_ms=(fixed or {}).get("t_ref_ms"), detection=detection)
     chosen = _loss(loss, model, known.n_spikes)
     own = chosen.parameters()
     for what, names in (("free", free or ()), ("bounds", bounds or {}), ("start", start or {})):
@@ -234,7 +238,7 @@ def cell_problem(
         together=together,
     )
     begin = np.concatenate([cell.start, [r.start for r in ranges.values()]])
-    return CellProblem(cell, chosen, train, train_onsets, begin, objective, dt_ms, known, initial)
+    return CellProblem(cell, chosen, train, train_onsets, begin, objective, dt_ms, known, initial, detection)
 
 
 def cell_data(
@@ -286,10 +290,13 @@ def one_dt(recordings: Recordings) -> float:
     return dt
 
 
-def checked_onsets(recordings: Recordings, onsets: Onsets | None) -> tuple[np.ndarray, ...]:
-    """The onsets of every sweep, sorted. Raises `SchemaError` for samples outside of a sweep or named twice."""
+def checked_onsets(
+    recordings: Recordings, onsets: Onsets | None, detection: SpikeDetection = DEFAULT_DETECTION
+) -> tuple[np.ndarray, ...]:
+    """The onsets of every sweep, sorted; detected where left out. Raises `SchemaError` for samples outside of a sweep
+    or named twice."""
     if onsets is None:
-        onsets = spike_onsets(recordings)
+        onsets = spike_onsets(recordings, detection)
     if len(onsets) != len(recordings):
         raise SchemaError(f"onsets are of {len(onsets)} sweeps, but there are {len(recordings)}.")
     found = []

@@ -78,6 +78,7 @@ def starting_point(
     *,
     before_ms: float = 5.0,
     t_ref_ms: float | None = None,
+    detection: SpikeDetection = DEFAULT_DETECTION,
 ) -> StartingPoint:
     """The starting point of one cell.
 
@@ -85,13 +86,14 @@ def starting_point(
     ----------
     onsets: for every sweep the samples at which spikes begin; detected where left out. before_ms: how long before a
     spike the voltage is left out. t_ref_ms: for how long after, and how long V is held; by default the median time from
-    the beginning of a spike to the minimum after it, 1 to 5 ms and at most 0.9 of the shortest interval.
+    the beginning of a spike to the minimum after it, 1 to 5 ms and at most 0.9 of the shortest interval. detection: how
+    spikes are found.
 
     Raises `SettingError` where nothing is left between the spikes, or the current does not change.
     """
-    onsets = spike_onsets(recordings) if onsets is None else onsets
+    onsets = spike_onsets(recordings, detection) if onsets is None else onsets
     n_spikes = int(sum(len(k) for k in onsets))
-    t_ref = _refractory(recordings, onsets) if t_ref_ms is None else float(t_ref_ms)
+    t_ref = _refractory(recordings, onsets, detection) if t_ref_ms is None else float(t_ref_ms)
     kept = [_between(s, k, before_ms, t_ref) for s, k in zip(recordings, onsets, strict=True)]
     current = np.concatenate([s.current_pA[keep] for s, keep in zip(recordings, kept, strict=True)])
     if current.size < 20 or np.ptp(current) == 0:
@@ -125,11 +127,13 @@ def starting_point(
     return StartingPoint(e, r, float(np.exp(log_tau)), reset, threshold, t_ref, rmse, n_spikes)
 
 
-def _refractory(recordings: Recordings, onsets: Sequence[Int[np.ndarray, " spike"]]) -> float:
+def _refractory(
+    recordings: Recordings, onsets: Sequence[Int[np.ndarray, " spike"]], detection: SpikeDetection
+) -> float:
     """From the beginning of a spike to the first sample after its peak that the next two do not undercut."""
     durations, shortest = [], np.inf
     for sweep, begins in zip(recordings, onsets, strict=True):
-        spikes = detect_spikes(sweep)
+        spikes = detect_spikes(sweep, detection)
         fell = (spikes.ahp >= 0) & (spikes.begin >= 0)
         durations.extend(((spikes.ahp - spikes.begin)[fell] * sweep.dt_ms).tolist())
         if len(begins) > 1:

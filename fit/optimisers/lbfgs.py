@@ -21,6 +21,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from connectofit.connectome.errors import SettingError
 from connectofit.fit.optimisers.evaluation import Evaluator, Of
 from connectofit.fit.optimisers.objective import EDGE, Box
 from connectofit.fit.optimisers.search import Optimiser, Outcome, Watch
@@ -48,6 +49,18 @@ class LBFGS(Optimiser):
     patience: int = 4
     best_of: int | None = None
     kind: ClassVar[str] = "lbfgs"
+
+    def __post_init__(self) -> None:
+        whole = {"steps": self.steps, "memory": self.memory, "best_of": 1 if self.best_of is None else self.best_of}
+        for name, given in whole.items():
+            if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 1:
+                raise SettingError(f"{name} has to be a whole number, 1 or more; found {given!r}.")
+        for name in ("tolerance", "gradient_tolerance"):
+            given = getattr(self, name)
+            if not (np.isfinite(given) and given >= 0):
+                raise SettingError(f"{name} has to be finite and 0 or more; found {given!r}.")
+        if not self.reach > 0:
+            raise SettingError(f"reach has to be above 0; found {self.reach!r}.")
 
     def run(self, ev: Evaluator, z: Float[np.ndarray, "start k"], seed: int) -> Outcome:
         if self.best_of is not None and self.best_of < len(z):

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from connectofit.connectome.errors import SettingError
-from connectofit.fit import Recordings, cell_batch
+from connectofit.fit import Recordings, SpikeDetection, cell_batch
 from connectofit.fit.cell_batch import fit_cells
 from connectofit.fit.cells.lanes import Lanes
 from connectofit.fit.cells.losses import VoltageError
 from connectofit.fit.cells.problem import cell_problem
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
+from connectofit.fit.optimisers.journal import Journal
 
 LOSS = ForcedLikelihood(sd_mV=None, correlation_ms=None)
 SETTINGS = {"loss": LOSS, "free": ["tau_m_ms", "r_m_GOhm", "v_rest_mV"], "starts": 1, "steps": 12, "trials": 2}
@@ -43,6 +44,10 @@ def test_every_cell_gets_its_own_parameters(fits):
     for fit in fits.values():
         assert fit.parameters["tau_m_ms"] == pytest.approx(20.0, rel=0.05)
         assert fit.search.loss < fit.search.course["loss"].iloc[0]
+        course = fit.search.course
+        assert course["simulated_s"].iloc[-1] == pytest.approx(fit.search.simulated_s)
+        assert (np.diff(course["wall_s"]) >= 0).all()
+        assert fit.seconds > fit.search.wall_s > 0
 
 
 @pytest.mark.few(1)
@@ -118,6 +123,46 @@ def test_a_killed_batch_ends_as_if_it_had_not_been_killed(cells, tmp_path, monke
     for cell, fit in fits.items():
         np.testing.assert_array_equal(again[cell].search.course["loss"], fit.search.course["loss"])
         np.testing.assert_array_equal(again[cell].x, fit.x)
+
+
+def test_a_resumed_batch_is_computed_in_the_sizes_of_one_that_was_not_killed(cells, tmp_path, monkeypatch):
+    problems = [cell_problem(cells.cell("a"), "lif", LOSS)]
+    sizes: list[int] = []
+
+    def counted(lanes, z, rows, level, size):
+        sizes.append(size)
+        return np.arange(len(z), dtype=float), np.zeros_like(z)
+
+    monkeypatch.setattr(Lanes, "_computed", counted)
+
+    def asked(lanes: Lanes, *batches: int) -> list[int]:
+        sizes.clear()
+        for n in batches:
+            lanes.gradients(np.zeros((n, problems[0].objective.box.size)), np.arange(n))
+        return list(sizes)
+
+    def journalled() -> Lanes:
+        lanes = Lanes.of(problems, 5)
+        lanes.journal = Journal(tmp_path / "cells.npz", "same", interval_s=0.0)
+        return lanes
+
+    whole = asked(Lanes.of(problems, 5), 1, 5, 2)
+    assert asked(journalled(), 1, 5) == whole[:2] == [1, 5]
+    resumed = journalled()
+    assert asked(resumed, 1, 5, 2) == whole[2:] == [5]
+    assert resumed.looks.tolist() == [3, 2, 1, 1, 1]
+    assert resumed.simulated_s[0] == pytest.approx(8 * problems[0].objective.simulated_s * resumed.passes)
+
+
+def test_cells_that_cannot_be_fitted_are_named(cells):
+    with pytest.raises(SettingError, match=r"Cells 'a', 'b' \(2 in all\) of 2; the first: .*tau_m_ms"):
+        fit_cells(cells, "lif", **SETTINGS | {"bounds": {"tau_m_ms": (500.0, 600.0)}})
+    silent = SpikeDetection(threshold_mV=100.0)  # which no spike reaches
+    with pytest.raises(SettingError, match="No sweep to fit to has a spike"):
+        fit_cells(cells, "lif", detection=silent, **SETTINGS)
+    for wrong in ({"tolerance": float("nan")}, {"tolerance": -1.0}, {"steps": 0}, {"steps": True}):
+        with pytest.raises(SettingError, match=next(iter(wrong))):
+            fit_cells(cells, "lif", **SETTINGS | wrong)
 
 
 @pytest.mark.slow

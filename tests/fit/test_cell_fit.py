@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from connectofit.connectome.errors import SchemaError, SettingError, UnknownNameError
-from connectofit.fit import Recordings
+from connectofit.fit import Recordings, SpikeDetection
 from connectofit.fit.cell_fit import BASELINE, HELD_OUT, TRAINING, compare_models, fit_cell
 from connectofit.fit.cell_scores import cell_traces, recorded_train, score_cell
+from connectofit.fit.cells.problem import checked_onsets
+from connectofit.fit.cells.starting_point import spike_onsets
 from connectofit.fit.cells.teacher_forced import ForcedLikelihood
 from connectofit.fit.optimisers import Budget
 from connectofit.fit.spike_scores import count_error, explained_variance
@@ -140,6 +142,30 @@ def test_scores_need_no_model_that_can_be_given_spikes(sweeps):
     fit = fit_cell(chosen, "izhikevich", loss="voltage", starts=1, budget=Budget(evaluations=4))
     assert fit.traces["c/1"].forced_mV is None
     assert np.isfinite(score_cell(list(fit.traces.values()))["subthreshold_rmse_mV"]).all()
+
+
+def test_the_detection_and_the_onsets_are_the_fits_and_the_scores(sweeps):
+    given = {"hold_out": ["3"], "loss": LOSS, "starts": 1, "trials": 1, "uncertainty": None}
+    given |= {"budget": Budget(evaluations=1)}
+    low = SpikeDetection(threshold_mV=-20.0)
+    fit = fit_cell(sweeps, "lif", detection=low, **given)
+    for sweep, onsets in zip(fit.problem.recordings, fit.problem.onsets, strict=True):
+        np.testing.assert_array_equal(onsets, spike_onsets(Recordings((sweep,)), low)[0])
+        np.testing.assert_array_equal(fit.traces[sweep.label].recorded, recorded_train(sweep, low))
+    none = SpikeDetection(threshold_mV=100.0)  # which none of them reaches
+    assert fit_cell(sweeps, "lif", detection=none, **given | {"loss": "voltage"}).scores["spikes"].max() == 0
+
+    found = checked_onsets(sweeps, None)
+    fewer = [onsets[::2] for onsets in found]
+    fit = fit_cell(sweeps, "lif", onsets=fewer, **given)
+    assert [len(onsets) for onsets in fit.problem.onsets] == [len(fewer[k]) for k in (0, 1, 2, 4)]
+    for k, sweep in enumerate(sweeps):
+        np.testing.assert_array_equal(fit.traces[sweep.label].recorded, sweep.time_ms[fewer[k]])
+    counts = fit.scores[fit.scores["part"] != BASELINE].set_index("sweep")["spikes"]
+    on = sweeps["3"].time_ms[fewer[3]]
+    assert counts["3"] == ((on >= sweeps["3"].onset_ms) & (on < sweeps["3"].offset_ms)).sum() > 3
+    with pytest.raises(SchemaError, match="onsets are of 4 sweeps, but there are 5"):
+        fit_cell(sweeps, "lif", onsets=fewer[:4], **given)
 
 
 def test_bad_requests_are_refused_before_any_fitting(sweeps):

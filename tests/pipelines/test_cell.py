@@ -15,9 +15,10 @@ from connectofit.data import rat_cortex_path
 from connectofit.fit import fit_cell, read_recordings
 from connectofit.pipelines import Pipeline, RunResult, cell_stages
 from connectofit.pipelines.cell import summary
+from connectofit.pipelines.cell_settings import FitSettings
 
 QUICK = {"fit.models": ["lif"], "fit.beside": ["nelder_mead"], "fit.starts": 1, "fit.simulated_s": 1000.0}
-QUICK |= {"fit.trials": 3, "import.cells": ["B6"], "import.dt_ms": 1.0, "import.bridge_MOhm": {"B6": -18.0}}
+QUICK |= {"fit.trials": 3, "import.cells": ["B6"], "import.dt_ms": 1.0}
 
 
 class Kept(logging.Handler):
@@ -40,7 +41,7 @@ def _diverging(recordings, model, **given):
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory) -> tuple[RunResult, list[str]]:
-    quick = QUICK | {"fit.hold_out": ["B6/183"], "fit.models": ["lif", "glif1"], "fit.draws": 3}
+    quick = QUICK | {"fit.models": ["lif", "glif1"], "fit.draws": 3}
     kept, logger = Kept(), logging.getLogger("connectofit")
     logger.addHandler(kept)
     with pytest.MonkeyPatch.context() as patch:
@@ -65,6 +66,35 @@ def test_the_recording_is_corrected_as_the_recipe_says(run):
     before = (raw["t_ms"] < 690).to_numpy()
     expected = raw["v_mV"].to_numpy()[before].mean() + 0.018 * raw["i_pA"].to_numpy()[before].mean()
     assert sweep.voltage_mV[sweep.time_ms < 690].mean() == pytest.approx(expected, abs=0.02)
+
+
+def test_a_users_own_recordings_are_taken_as_they_are(tmp_path):
+    table = pd.read_parquet(rat_cortex_path()).query("cell == 'B8' and sweep in (145, 147, 149)")
+    table[["sweep", "t_ms", "i_pA", "v_mV"]].to_csv(tmp_path / "mine.csv", index=False)
+    own = {"import.recordings": tmp_path / "mine.csv", "import.columns": {"time": "t_ms", "current": "i_pA"}}
+    own["import.columns"] |= {"voltage": "v_mV", "sweep": "sweep"}
+    quick = {"fit.models": ["lif"], "fit.beside": [], "fit.starts": 1, "fit.trials": 1, "fit.simulated_s": 30.0}
+    run = Pipeline.load("cell", quick | own | {"fit.uncertainty": "none"}).run(tmp_path / "run", until="fit")
+    recordings, _ = read_recordings(run.path("import", "recordings.parquet"))
+    sweep = recordings["147"]
+    raw = table[table["sweep"] == 147]
+    np.testing.assert_allclose(sweep.voltage_mV, raw["v_mV"], atol=1e-4)
+    np.testing.assert_allclose(sweep.current_pA, raw["i_pA"], atol=1e-4)
+    assert (sweep.bridge_MOhm, sweep.onset_ms) == (0.0, pytest.approx(700.0, abs=1.0))
+    assert set(pd.read_parquet(run.path("fit", "comparison.parquet"))["part"]) == {"training"}  # nothing is held out
+
+
+def test_a_model_is_known_by_either_of_its_names():
+    settings = FitSettings(
+        models=("traub_miles",), simulated_s=1.0, losses={"hh": "spikes"}, free={"hh": ("g_leak_nS",)}
+    )
+    assert settings.of_model("losses", "traub_miles") == "spikes"
+    assert settings.of_model("free", "traub_miles") == ("g_leak_nS",)
+    assert settings.of_model("start", "traub_miles") is None
+    with pytest.raises(ValueError, match="has one model twice"):
+        FitSettings(models=("hh", "traub_miles"), simulated_s=1.0)
+    with pytest.raises(UnknownNameError, match="cell model"):
+        FitSettings(models=("hh",), simulated_s=1.0, losses={"hhh": "spikes"})
 
 
 def test_held_out_sweeps_are_scored_beside_the_regular_train(run):
@@ -155,3 +185,6 @@ def test_wrong_names_are_refused_before_any_fit(tmp_path):
     wrong = Pipeline.load("cell", QUICK | {"fit.hold_out": [], "fit.fixed": {"lif": {"tref_ms": 2.0}}})
     with pytest.raises(UnknownNameError, match="Did you mean 't_ref_ms'"):
         wrong.run(tmp_path / "d")
+    narrow = {"fit.models": ["lif", "glif1"], "fit.bounds": {"glif1": {"e_l_mV": [0.0, 10.0]}}}
+    with pytest.raises(SettingError, match=r"glif1 to B6: .*e_l_mV"):
+        Pipeline.load("cell", QUICK | narrow).run(tmp_path / "e")
