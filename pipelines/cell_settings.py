@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -46,6 +46,7 @@ class FitSettings(Settings):
     `loss`: what is made small, see `fit_cell`; `losses`: {model: in place of it}. `method`: of the optimiser; `beside`:
     further methods that get the same wall time as the first took, to compare. `simulated_s`: the model time, over
     sweeps and starts, that a fit may simulate; unlike a limit of wall time it stops at the same step everywhere.
+    `budgets`: {model: in place of it}.
     `uncertainty`: how intervals of the parameters are worked out, from the likelihood's curvature ("laplace") or from
     `draws` refits to resampled blocks ("bootstrap"). `free`, `bounds`, `start`, `fixed`: {model: what `fit_cell`
     takes}.
@@ -59,6 +60,7 @@ class FitSettings(Settings):
     beside: tuple[str, ...] = ()
     starts: int = Field(default=8, ge=1)
     simulated_s: float = Field(gt=0)
+    budgets: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     trials: int = Field(default=20, ge=1)
     uncertainty: Literal["laplace", "bootstrap", "none"] = "bootstrap"
     draws: int = Field(default=30, ge=2)
@@ -76,7 +78,7 @@ class FitSettings(Settings):
             given: dict[str, Any] = getattr(self, name)
             _once(name, given)
             idle = [model for model in given if model_kind(model) not in kinds]
-            if idle and name != "losses":  # which the recipe says of models that need not be fitted
+            if idle and name not in ("losses", "budgets"):  # which the recipe has for models that need not be fitted
                 raise SettingError(
                     f"fit.{name} is for models that are not fitted: {', '.join(idle)}; fit.models are "
                     f"{', '.join(self.models)}"
@@ -89,7 +91,7 @@ class FitSettings(Settings):
         return next((value for key, value in given.items() if model_kind(key) == model_kind(model)), None)
 
 
-OF_MODELS = ("losses", "free", "bounds", "start", "fixed")
+OF_MODELS = ("losses", "budgets", "free", "bounds", "start", "fixed")
 """Settings of single models."""
 
 

@@ -182,7 +182,8 @@ def _fits(
         own: dict[str, Any] = {"budget": Budget(wall_s=max(spent_s, 1.0)), "uncertainty": None}
         if first:
             how = None if settings.uncertainty == "none" else settings.uncertainty
-            own = {"budget": Budget(simulated_s=settings.simulated_s), "uncertainty": how, "draws": settings.draws}
+            budget = Budget(simulated_s=settings.of_model("budgets", model) or settings.simulated_s)
+            own = {"budget": budget, "uncertainty": how, "draws": settings.draws}
             own["checkpoint_dir"] = folder
         began = time.perf_counter()
         try:

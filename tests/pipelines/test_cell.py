@@ -73,7 +73,7 @@ def test_a_users_own_recordings_are_taken_as_they_are(tmp_path):
     table[["sweep", "t_ms", "i_pA", "v_mV"]].to_csv(tmp_path / "mine.csv", index=False)
     own = {"import.recordings": tmp_path / "mine.csv", "import.columns": {"time": "t_ms", "current": "i_pA"}}
     own["import.columns"] |= {"voltage": "v_mV", "sweep": "sweep"}
-    quick = {"fit.models": ["lif"], "fit.beside": [], "fit.starts": 1, "fit.trials": 1, "fit.simulated_s": 30.0}
+    quick = {"fit.models": ["lif"], "fit.beside": [], "fit.starts": 1, "fit.trials": 1, "fit.budgets": {"lif": 30.0}}
     run = Pipeline.load("cell", quick | own | {"fit.uncertainty": "none"}).run(tmp_path / "run", until="fit")
     recordings, _ = read_recordings(run.path("import", "recordings.parquet"))
     sweep = recordings["147"]
@@ -82,6 +82,8 @@ def test_a_users_own_recordings_are_taken_as_they_are(tmp_path):
     np.testing.assert_allclose(sweep.current_pA, raw["i_pA"], atol=1e-4)
     assert (sweep.bridge_MOhm, sweep.onset_ms) == (0.0, pytest.approx(700.0, abs=1.0))
     assert set(pd.read_parquet(run.path("fit", "comparison.parquet"))["part"]) == {"training"}  # nothing is held out
+    told = json.loads(run.path("fit", "parameters.json").read_text(encoding="utf-8"))[0]
+    assert (told["stopped"], 30.0 < told["simulated_s"] < 1000.0) == ("simulated_s", True)
 
 
 def test_a_model_is_known_by_either_of_its_names():
