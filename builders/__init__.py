@@ -11,6 +11,7 @@ from connectofit.builders.sonata_circuit import read_sonata_circuit
 from connectofit.builders.spec import ByType, Column, Delays, Distance, EdgeRule, ModelSpec, NeuronRule, examples
 from connectofit.builders.streamed import NeuronGroup, RandomEdges, Synapses, draw_network
 from connectofit.builders.streamed_blocks import Normal
+from connectofit.builders.task_inputs import rheobase_nS, with_inputs
 from connectofit.builders.task_network import task_network
 
 __all__ = [
@@ -36,7 +37,9 @@ __all__ = [
     "potjans_diesmann_state",
     "rate_network",
     "read_sonata_circuit",
+    "rheobase_nS",
     "spec_of",
     "stream_network",
     "task_network",
+    "with_inputs",
 ]

@@ -39,6 +39,7 @@ from connectofit.fit.behaviour import (
     with_lapses,
 )
 from connectofit.fit.tasks import Condition, ObservedComparison
+from connectofit.fit.train import TrainResult
 from connectofit.pipelines.arrays import flatten_params, nest_params, read_arrays, write_arrays
 from connectofit.pipelines.choices_settings import NetworkSettings, ScoreSettings, TrialsSettings
 from connectofit.pipelines.stages import StageContext
@@ -148,15 +149,9 @@ def _train_one(
     task = task_of_training(training, s, trials, stimuli)
     net = network_of(training, s, graph, task)
     result = trained(training, s, net, task, folder, update)
-    # Of all pairs, also of those that no training session has, after all that can have come before.
-    kinds = pairs
-    for name in task.past:
-        kinds = kinds.merge(pd.DataFrame({f"before_{name}": [-1, 0, 1]}), how="cross")
-    everywhere = replace(task, conditions=tuple(_condition(row, task.past) for row in kinds.to_dict("records")))
-    chance = network_chances(result, everywhere, each=s.each, seed=training.seed)
     label: dict[str, Any] = {"control": training.control, "seed": training.seed}
     tables = {
-        "chances": kinds.assign(chance=chance, **label),
+        "chances": chance_table(result, task, pairs, each=s.each, seed=training.seed).assign(**label),
         "history": result.history.drop(columns="seed").assign(**label),
         "weights": weight_table(net, result.network).assign(**label),
         "ends": result.seeds.drop(columns="seed").assign(**label),
@@ -166,6 +161,18 @@ def _train_one(
     write_arrays(folder / "parameters.npz", flatten_params(result.network.params))
     (folder / "readout.json").write_text(json.dumps(result.readout.to_dict()), encoding="utf-8")
     (folder / "done").touch()
+
+
+def chance_table(
+    result: TrainResult, task: ObservedComparison, pairs: pd.DataFrame, *, each: int, seed: int
+) -> pd.DataFrame:
+    """The network's ``chance`` of the second option for all pairs of stimuli, also those that no training session has,
+    after all that can have come before."""
+    kinds = pairs
+    for name in task.past:
+        kinds = kinds.merge(pd.DataFrame({f"before_{name}": [-1, 0, 1]}), how="cross")
+    everywhere = replace(task, conditions=tuple(_condition(row, task.past) for row in kinds.to_dict("records")))
+    return kinds.assign(chance=network_chances(result, everywhere, each=each, seed=seed))
 
 
 def _condition(row: Mapping[Any, Any], past: tuple[str, ...]) -> Condition:

@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 
 from connectofit.connectome.errors import MissingFileError, SettingError, unknown_name
-from connectofit.pipelines import cell, choices, config, student, task, worm
+from connectofit.pipelines import cell, choices, config, multiscale, student, task, worm
 from connectofit.pipelines.config import Settings, Table
 from connectofit.pipelines.plan import Planned, Selection, plan_stages
 from connectofit.pipelines.results import RunResult
@@ -234,6 +234,9 @@ def _definitions() -> dict[str, PipelineDefinition]:
         "task": PipelineDefinition(task.STAGES, task.summary, task.scores),
         "choices": PipelineDefinition(choices.STAGES, choices.summary, partial(_table, "score", "scores.parquet")),
         "student": PipelineDefinition(student.STAGES, student.summary, partial(_table, "study", "scores.parquet")),
+        "multiscale": PipelineDefinition(
+            multiscale.STAGES, multiscale.summary, partial(_table, "score", "scores.parquet")
+        ),
         "cell": PipelineDefinition(cell.STAGES, cell.summary, partial(_table, "fit", "comparison.parquet")),
     }
 

@@ -58,24 +58,11 @@ class TaskSettings(Settings):
     seed: int = Field(default=0, ge=0)
 
 
-class TrainSettings(Settings):
-    """The network on the wiring, what trains and how, on which seeds, and the controls beside.
+class LearningSettings(Settings):
+    """What trains and how, see `connectofit.fit.train.train_task`."""
 
-    neuron: parameters of the neurons in place of those of `connectofit.builders.task_network`. tau_syn_ms: time
-    constant of all conductances.
-    """
-
-    level: Literal["edges", "types"] = "edges"
-    types: str | None = None
-    weights: Literal["drawn", "count"] = "drawn"
-    sign_rule: Literal["neuron", "majority", "edge"] = "neuron"
-    unknown_sign: Literal["error", "drop"] = "error"
-    input_to: str | None = None
-    neuron: dict[str, float] = Field(default_factory=dict)
-    tau_syn_ms: float = Field(default=10.0, gt=0)
     rule: Literal["bptt", "d_rtrl", "es_d_rtrl", "e_prop", "r_stdp"] = "bptt"
     free: tuple[str, ...] = ("recurrent", "input", "readout")
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     steps: int = Field(default=200, ge=1)
     batch: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=0.01, gt=0)
@@ -93,6 +80,24 @@ class TrainSettings(Settings):
     delays_ms: tuple[float, ...] = ()
     lesson_steps: int = Field(default=50, ge=1)
     lesson_accuracy: float = Field(default=0.9, gt=0)
+
+
+class TrainSettings(LearningSettings):
+    """The network on the wiring, what trains and how, on which seeds, and the controls beside.
+
+    neuron: parameters of the neurons in place of those of `connectofit.builders.task_network`. tau_syn_ms: time
+    constant of all conductances.
+    """
+
+    level: Literal["edges", "types"] = "edges"
+    types: str | None = None
+    weights: Literal["drawn", "count"] = "drawn"
+    sign_rule: Literal["neuron", "majority", "edge"] = "neuron"
+    unknown_sign: Literal["error", "drop"] = "error"
+    input_to: str | None = None
+    neuron: dict[str, float] = Field(default_factory=dict)
+    tau_syn_ms: float = Field(default=10.0, gt=0)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     test_trials: int = Field(default=1000, ge=1)
     controls: tuple[Control, ...] = ("rewired", "signs", "input_readout", "readout")
     control_seeds: tuple[int, ...] = (0, 1)

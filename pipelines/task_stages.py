@@ -38,7 +38,7 @@ from connectofit.fit.train import (
 from connectofit.fit.train.streams import stream_key
 from connectofit.pipelines.arrays import flatten_params, nest_params, read_arrays, write_arrays
 from connectofit.pipelines.stages import StageContext
-from connectofit.pipelines.task_settings import TASKS, TaskSettings, TrainSettings, WiringSettings
+from connectofit.pipelines.task_settings import TASKS, LearningSettings, TaskSettings, TrainSettings, WiringSettings
 from connectofit.sim import Network, rollout
 
 MODEL = "model"
@@ -215,7 +215,7 @@ def _train_one(
 
 def trained(
     training: Training,
-    s: TrainSettings,
+    s: LearningSettings,
     net: Network,
     task: GroupedTask,
     folder: Path,
