@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from connectofit.connectome.errors import SettingError
 from connectofit.fit.cells.problem import LossName
 from connectofit.pipelines.config import Settings
 from connectofit.pipelines.task_settings import LearningSettings
@@ -46,8 +47,8 @@ class NetworkSettings(Settings):
     `bias`: a constant current, as a share of the rheobase. `drive_e`, `drive_i`: each synapse has the mean of
     |N(0, drive^2 / n_in)| of these units, n_in the mean number of such synapses of a neuron. `tau_e_ms` is that of slow
     excitation. `surrogate_scale`: of the spike's stand-in derivative, whose width is the way from rest to threshold.
-    `variants`: what stands beside the model. `spontaneous_ms`: how long each network runs with the task's noise alone,
-    after `settle_ms`.
+    `variants`: what stands beside the model. `spontaneous_ms`: how long each network runs by itself, after `settle_ms`:
+    of as many inputs as a task has, `inputs`, `noise_inputs` fire, at `noise_Hz`.
     """
 
     bias: float = Field(default=0.7, ge=0)
@@ -62,9 +63,18 @@ class NetworkSettings(Settings):
     variants: tuple[Variant, ...] = ("unfitted", "rewired")
     spontaneous_ms: float = Field(default=10_000.0, gt=0)
     settle_ms: float = Field(default=500.0, ge=0)
-    noise_inputs: int = Field(default=25, ge=1)
+    inputs: int = Field(default=100, ge=1)
+    noise_inputs: int = Field(default=25, ge=0)
     noise_Hz: float = Field(default=10.0, ge=0)
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.noise_inputs > self.inputs:
+            raise SettingError(
+                f"network.noise_inputs are some of network.inputs ({self.inputs}); found {self.noise_inputs}."
+            )
+        return self
 
 
 class TrainedSettings(LearningSettings):

@@ -164,9 +164,8 @@ def make_networks(context: StageContext) -> None:
             cells[each] = replace(cell, name=each)
             cells[each].dump(folder / "cells")
         serialise.write_toml(_specification(own, cells, s), folder / "model.toml")
-        found, spikes = spontaneous(
-            with_inputs(network_of_variant(context.out, name)[1], ["noise"] * s.noise_inputs, seed=s.seed), s
-        )
+        labels = ["noise"] * s.noise_inputs + ["silent"] * (s.inputs - s.noise_inputs)
+        found, spikes = spontaneous(with_inputs(network_of_variant(context.out, name)[1], labels, seed=s.seed), s)
         rows += [{"variant": name, **row} for row in found]
         shown |= {f"{name}_{population}": value for population, value in spikes.items()}
     pd.DataFrame(rows).to_parquet(context.out / "spontaneous.parquet", index=False)
@@ -238,8 +237,8 @@ def spontaneous(
     the coefficient of variation of the intervals, and the mean currents of its excitatory and inhibitory synapses at
     the mean voltage [pA]; and spikes of the last second [time, neuron]."""
     settle, n_steps = round(s.settle_ms / dt_ms), round((s.settle_ms + s.spontaneous_ms) / dt_ms)
-    n_inputs = net.population("input").size
-    noise = jax.random.bernoulli(jax.random.key(s.seed), s.noise_Hz * dt_ms * 1e-3, (n_steps, n_inputs))
+    rates_Hz = jnp.where(jnp.arange(net.population("input").size) < s.noise_inputs, s.noise_Hz, 0.0)
+    noise = jax.random.bernoulli(jax.random.key(s.seed), rates_Hz * dt_ms * 1e-3, (n_steps, rates_Hz.size))
     out = _freely(net, noise.astype(jnp.float32), dt_ms=dt_ms)
     rows, shown, rate = [], {}, {"input": np.asarray(noise)[settle:].mean(0) * 1e3 / dt_ms}
     for name, variables in out.items():

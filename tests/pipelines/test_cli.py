@@ -120,7 +120,16 @@ def test_recipes_lists_what_ships_with_the_package(call):
     done = call("recipes")
     assert done.exit_code == 0
     names = [line.split()[0] for line in done.stdout.splitlines()]
-    assert names == ["cell", "delayed_match", "evidence", "random_dots", "teacher_student", "working_memory", "worm"]
+    assert names == [
+        "cell",
+        "delayed_match",
+        "evidence",
+        "multiscale",
+        "random_dots",
+        "teacher_student",
+        "working_memory",
+        "worm",
+    ]
 
 
 def test_validate_tells_what_is_in_the_tables(call):
