@@ -30,6 +30,7 @@ from connectofit.fit.folds import group_folds, validation_part
 from connectofit.fit.intervals import Interval, block_interval, bootstrap_interval
 from connectofit.fit.kinematics import Kinematics, Movement, read_movement
 from connectofit.fit.network_fit import FitResult, Schedule, fit_network
+from connectofit.fit.network_uncertainty import NetworkUncertainty, network_profile, network_uncertainty
 from connectofit.fit.objectives import Choice, Detection, Objective
 from connectofit.fit.parameters import Free, Parameters
 from connectofit.fit.passive import ChargingFit, PassiveProperties, charging_fit, passive_properties
@@ -78,6 +79,7 @@ __all__ = [
     "Interval",
     "Kinematics",
     "Movement",
+    "NetworkUncertainty",
     "Objective",
     "Parameters",
     "PassiveProperties",
@@ -130,6 +132,8 @@ __all__ = [
     "laplace",
     "md_star",
     "mean_gamma",
+    "network_profile",
+    "network_uncertainty",
     "noise_ceiling",
     "passive_properties",
     "polished",

@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,8 @@ class FitResult:
 
     history: one row per start and step: start, step, training, validation (loss per row, before the step is taken;
     validation is NaN where there is no validation part). starts: one row per start: its best step, its losses there,
-    and why it ended ("steps", "patience" or "diverged").
+    and why it ended ("steps", "patience" or "diverged"). n_rows: of training, which losses are the means over. members:
+    the network and the readouts of every start that did not diverge, an ensemble.
     """
 
     network: Network
@@ -77,6 +78,15 @@ class FitResult:
     starts: pd.DataFrame
     best_start: int
     seed: int
+    n_rows: int
+    members: tuple[tuple[Network, Mapping[str, Mapping[str, Array]]], ...] = field(repr=False)
+
+    def predict_all(self, name: str, objective: Objective) -> np.ndarray:
+        """The predictions of every member, [member, row, ...]: how far they differ is what the data leave open."""
+        if name not in self.readouts:
+            raise unknown_name("objective", name, self.readouts)
+        _check_ids(self.network, name, objective)
+        return np.stack([np.asarray(_predict(net, objective, dict(readouts[name]))) for net, readouts in self.members])
 
     def predict(self, name: str, objective: Objective) -> np.ndarray:
         """The best model's predictions for the rows of `objective`, which may be rows that the fit never saw."""
@@ -185,7 +195,7 @@ def fit_network(
             write_checkpoint(checkpoint, identity, done, carry, losses)
         if progress is not None:
             progress(n_steps)
-    return _result(net, free, carry, losses, seed, schedule, has_validation)
+    return _result(net, free, carry, losses, seed, schedule, has_validation, rows)
 
 
 def _check(
@@ -318,6 +328,7 @@ def _result(
     seed: int,
     schedule: Schedule,
     has_validation: bool,
+    rows: float,
 ) -> FitResult:
     since, best_step = np.asarray(carry["since"]), np.asarray(carry["best_step"])
     diverged = ~np.isfinite(losses[-1, : 2 if has_validation else 1]).all(axis=0)
@@ -346,7 +357,11 @@ def _result(
             "ended": ended,
         }
     )
-    return FitResult(free.apply(net, chosen["free"]), chosen["readout"], history, starts, best, seed)
+    ends = [jax.tree.map(lambda a, k=k: a[k], carry["best"]) for k in np.flatnonzero(~diverged)]
+    members = tuple((free.apply(net, each["free"]), each["readout"]) for each in ends)
+    return FitResult(
+        free.apply(net, chosen["free"]), chosen["readout"], history, starts, best, seed, round(rows), members
+    )
 
 
 def _identity(
