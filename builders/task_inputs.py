@@ -132,5 +132,5 @@ def with_inputs(
 def _without_inputs(network: Network) -> Network:
     kept = tuple(p for p in network.populations if p.name != INPUT)
     wires = tuple(p for p in network.projections if p.pre != INPUT)
-    owners = {p.name for p in (*kept, *wires)}
+    owners = {p.name for p in kept} | {p.name for p in wires}
     return Network(kept, wires, {name: values for name, values in network.params.items() if name in owners})

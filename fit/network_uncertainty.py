@@ -68,7 +68,8 @@ def network_uncertainty(
 
     Parameters
     ----------
-    result: of `fit_network`. objectives, free, weights, hold_out: what it was called with. level: of the intervals.
+    result: of `fit_network`. objectives, free, weights, hold_out: what it was called with; rows that the fit stopped
+    early by count, too. level: of the intervals.
 
     Raises
     ------
@@ -77,8 +78,10 @@ def network_uncertainty(
     if not 0 < level < 1:
         raise SettingError(f"level of an interval has to be between 0 and 1; found {level!r}.")
     weights, hold_out = dict(weights or {}), dict(hold_out or {})
-    for what, names in (("weights", weights), ("hold_out", hold_out), ("objectives of the fit", result.readouts)):
-        for name in names:
+    given: tuple[tuple[str, Mapping[str, object]], ...]
+    given = (("weights", weights), ("hold_out", hold_out), ("objectives of the fit", result.readouts))
+    for what, wanted in given:
+        for name in wanted:
             if name not in objectives:
                 raise unknown_name("objective", name, objectives, what)
     net = result.network

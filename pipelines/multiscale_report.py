@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,26 +76,27 @@ def scale_table(folders: Mapping[str, Path]) -> Table:
     """A row a variant: how its cells fire in held-out sweeps, what the network does by itself, how well it learnt the
     task, and how it predicts the animal's choices in held-out sessions."""
     counts = pd.read_parquet(folders["cells"] / "counts.parquet").query("held_out")
-    alone = pd.read_parquet(folders["network"] / "spontaneous.parquet").set_index(["variant", "population"])
-    right = pd.read_parquet(folders["evidence"] / "accuracy.parquet").set_index("variant")
-    ends = pd.read_parquet(folders["evidence"] / "ends.parquet").set_index("variant")
-    scores = pd.read_parquet(folders["score"] / "scores.parquet").set_index("model")
-    bias = pd.read_parquet(folders["score"] / "bias.parquet").set_index("model")
+    alone = pd.read_parquet(folders["network"] / "spontaneous.parquet")
+    right = _by(folders["evidence"] / "accuracy.parquet", "variant")
+    ends = _by(folders["evidence"] / "ends.parquet", "variant")
+    scores = _by(folders["score"] / "scores.parquet", "model")
+    bias = _by(folders["score"] / "bias.parquet", "model")
     rows = []
-    for name in right.index:
-        which = "unfitted" if name == "unfitted" else "fitted"
-        errors = (counts[which] / counts["recorded"] - 1.0).to_numpy()
+    for name, learnt in right.items():
+        fired = counts["unfitted" if name == "unfitted" else "fitted"].to_numpy()
+        errors = fired / counts["recorded"].to_numpy() - 1.0
         control = CHOICES if name == MODEL else name
+        rates = alone.loc[alone["variant"] == name, "rate_Hz"].to_numpy()
         rows.append(
             (
                 VARIANTS[name],
                 ", ".join(f"{e:+.0%}" for e in errors) or "-",
-                ", ".join(f"{alone.loc[(name, p), 'rate_Hz']:.1f}" for p in alone.loc[name].index),
-                f"{right.loc[name, 'accuracy']:.3f}",
-                f"{int(ends.loc[name, 'steps'])}",
-                f"{scores.loc[control, 'held_out']:.4f}",
-                f"{scores.loc[control, 'low']:.4f} to {scores.loc[control, 'high']:.4f}",
-                f"{bias.loc[control, 'difference']:+.3f}",
+                ", ".join(f"{rate:.1f}" for rate in rates),
+                f"{learnt['accuracy']:.3f}",
+                f"{ends[name]['steps']}",
+                f"{scores[control]['held_out']:.4f}",
+                f"{scores[control]['low']:.4f} to {scores[control]['high']:.4f}",
+                f"{bias[control]['difference']:+.3f}",
             )
         )
     columns = (
@@ -109,24 +111,24 @@ def scale_table(folders: Mapping[str, Path]) -> Table:
     )
     caption = (
         f"Every variant at every scale; choices are of held-out sessions, where the animal's bias is "
-        f"{bias.loc['animal', 'difference']:+.3f}"
+        f"{bias['animal']['difference']:+.3f}"
     )
     return Table(caption, columns, rows, numeric=range(1, len(columns)), strong=(0,))
 
 
 def verdict(folders: Mapping[str, Path]) -> list[str]:
     """What each scale changed, in words, by the intervals of accuracies and of paired differences."""
-    right = pd.read_parquet(folders["evidence"] / "accuracy.parquet").set_index("variant")
-    apart = pd.read_parquet(folders["score"] / "differences.parquet").set_index("model")
+    right = _by(folders["evidence"] / "accuracy.parquet", "variant")
+    apart = _by(folders["score"] / "differences.parquet", "model")
     said = []
-    for name in right.index.drop(MODEL):
-        own, other = right.loc[MODEL], right.loc[name]
+    for name in [name for name in right if name != MODEL]:
+        own, other = right[MODEL], right[name]
         learnt = "cannot be told from the model on evidence"
         if other["high"] < own["low"]:
             learnt = "is worse than the model on evidence"
         elif other["low"] > own["high"]:
             learnt = "is better than the model on evidence"
-        row = apart.loc[name]
+        row = apart[name]
         chose = "and cannot be told from it on the animal's choices"
         if row["low"] > 0:
             chose = "and predicts the animal's choices worse"
@@ -134,10 +136,10 @@ def verdict(folders: Mapping[str, Path]) -> list[str]:
             chose = "and predicts the animal's choices better"
         label = VARIANTS[name]
         said.append(f"{label[0].upper()}{label[1:]}: {learnt}, {chose} ({row['difference']:+.4f} nats a trial).")
-    others = [name for name in apart.index if name not in VARIANTS]
-    better = [LABELS[n] for n in others if apart.loc[n, "high"] < 0]
-    worse = [LABELS[n] for n in others if apart.loc[n, "low"] > 0]
-    level = [LABELS[n] for n in others if apart.loc[n, "low"] <= 0 <= apart.loc[n, "high"]]
+    others = {name: row for name, row in apart.items() if name not in VARIANTS}
+    better = [LABELS[name] for name, row in others.items() if row["high"] < 0]
+    worse = [LABELS[name] for name, row in others.items() if row["low"] > 0]
+    level = [LABELS[name] for name, row in others.items() if row["low"] <= 0 <= row["high"]]
     told = [
         f"{words}: {'; '.join(names)}"
         for words, names in (("better than the model", better), ("worse", worse), ("level with it", level))
@@ -146,22 +148,27 @@ def verdict(folders: Mapping[str, Path]) -> list[str]:
     return [*said, f"On the animal's choices without a network: {', '.join(told)}."]
 
 
+def _by(path: Path, key: str) -> dict[str, dict[str, Any]]:
+    """The rows of a table, by what stands in one of its columns."""
+    return {str(row[key]): {str(k): v for k, v in row.items()} for row in pd.read_parquet(path).to_dict("records")}
+
+
 def _cells(folder: Path) -> Blocks:
     counts = pd.read_parquet(folder / "counts.parquet")
-    ends = pd.read_parquet(folder / "ends.parquet").set_index("type")
+    ends = _by(folder / "ends.parquet", "type")
     scores = pd.read_parquet(folder / "scores.parquet")
     figure = Figure(figsize=(6.6, 3.4), layout="constrained")
     axes = figure.subplots(1, len(ends), sharey=True, squeeze=False)[0]
     said = []
-    for axis, (name, part) in zip(axes, counts.groupby("type", sort=False), strict=True):
-        part = part.sort_values("step_pA")
+    for axis, name in zip(axes, ends, strict=True):
+        part = counts[counts["type"] == name].sort_values("step_pA")
         for column, colour, mark in (("unfitted", GREY, "s--"), ("fitted", BLUE, "o-"), ("recorded", "black", "x")):
             axis.plot(part["step_pA"], part[column] / part["seconds"], mark, color=colour, label=column, markersize=6)
         held = part[part["held_out"]]
         axis.plot(
             held["step_pA"], held["recorded"] / held["seconds"], "o", markersize=14, color=ORANGE, fillstyle="none"
         )
-        axis.set(xlabel="step (pA)", title=f"{name}: cell {ends.loc[name, 'cell']}")
+        axis.set(xlabel="step (pA)", title=f"{name}: cell {ends[name]['cell']}")
         plain_axes(axis)
         said.append(
             f"{name} recorded {', '.join(map(str, part['recorded']))}, fitted {', '.join(map(str, part['fitted']))}"
@@ -185,7 +192,7 @@ def _cells(folder: Path) -> Blocks:
     ]
     columns = ("type", "cell", "part", "sweep", "spikes", "count", "latency (ms)", "adaptation index", "expl. var.")
     text = "; ".join(
-        f"{name}: {e['free']} parameters by {e['method']} in {e['wall_s']:.0f} s" for name, e in ends.iterrows()
+        f"{name}: {e['free']} parameters by {e['method']} in {e['wall_s']:.0f} s" for name, e in ends.items()
     )
     return [
         Text(text + "."),

@@ -45,8 +45,9 @@ class NetworkSettings(Settings):
     (`connectofit.builders.rheobase_nS`), so that cells of any resistance can stand in one network.
 
     `bias`: a constant current, as a share of the rheobase. `drive_e`, `drive_i`: each synapse has the mean of
-    |N(0, drive^2 / n_in)| of these units, n_in the mean number of such synapses of a neuron. `tau_e_ms` and `tau_i_ms` are
-    those of slow synapses (NMDA, GABA_B). `surrogate_scale`: of the spike's stand-in derivative, whose width is the way from rest to threshold.
+    |N(0, drive^2 / n_in)| of these units, n_in the mean number of such synapses of a neuron. `tau_e_ms` and `tau_i_ms`
+    are those of slow synapses (NMDA, GABA_B). `surrogate_scale`: of the spike's stand-in derivative, whose width is the
+    way from rest to threshold.
     `variants`: what stands beside the model. `spontaneous_ms`: how long each network runs by itself, after `settle_ms`:
     of as many inputs as a task has, `inputs`, `noise_inputs` fire, at `noise_Hz`.
     """

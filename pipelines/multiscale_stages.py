@@ -151,7 +151,8 @@ def make_networks(context: StageContext) -> None:
     takes the cells by name; and what the networks do by themselves, ``spontaneous.parquet``."""
     s: NetworkSettings = context.settings
     graph = _with_types(Connectome.read(context.inputs["wiring"] / "connectome"))
-    rows, shown = [], {}
+    rows: list[dict[str, Any]] = []
+    shown: dict[str, np.ndarray] = {}
     for name in (MODEL, *s.variants):
         folder = context.out / name
         own = rewire(graph, s.seed)[0] if name == "rewired" else graph
@@ -240,7 +241,9 @@ def spontaneous(
     rates_Hz = jnp.where(jnp.arange(net.population("input").size) < s.noise_inputs, s.noise_Hz, 0.0)
     noise = jax.random.bernoulli(jax.random.key(s.seed), rates_Hz * dt_ms * 1e-3, (n_steps, rates_Hz.size))
     out = _freely(net, noise.astype(jnp.float32), dt_ms=dt_ms)
-    rows, shown, rate = [], {}, {"input": np.asarray(noise)[settle:].mean(0) * 1e3 / dt_ms}
+    rows: list[dict[str, Any]] = []
+    shown: dict[str, np.ndarray] = {}
+    rate = {"input": np.asarray(noise)[settle:].mean(0) * 1e3 / dt_ms}
     for name, variables in out.items():
         spikes = np.asarray(variables["spikes"])[settle:] > 0
         rate[name] = spikes.mean(0) * 1e3 / dt_ms
