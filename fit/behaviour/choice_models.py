@@ -53,7 +53,8 @@ def choice_features(
     if "stimuli" in history:
         found |= {f"previous_{name}": np.where(known, trials.stimuli[name][before], 0.0) for name in names}
     if "choice" in history:
-        found["previous_choice"] = np.where(known, 2.0 * trials.choice[before] - 1.0, 0.0)
+        chosen = known & (trials.choice[before] >= 0)
+        found["previous_choice"] = np.where(chosen, 2.0 * trials.choice[before] - 1.0, 0.0)
     if "answer" in history:
         answered = known & (trials.answer[before] >= 0)
         found["previous_answer"] = np.where(answered, 2.0 * trials.answer[before] - 1.0, 0.0)

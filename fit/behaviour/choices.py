@@ -37,8 +37,9 @@ class ChoiceTrials:
     """Trials in the order in which they happened, session after session.
 
     sessions: their names, in the table's order; session: of every trial, an index of these. place: the table's number
-    of the trial in its session. stimuli, covariates: by name. options: what can be chosen; choice: an index of these.
-    answer: the option that is right, -1 where none is known. reaction_ms: NaN where none was measured.
+    of the trial in its session. stimuli, covariates: by name. options: what can be chosen; choice: an index of these,
+    -1 where none was made. answer: the option that is right, -1 where none is known. reaction_ms: NaN where none was
+    measured.
     """
 
     sessions: tuple[Any, ...] = field(repr=False)
@@ -58,8 +59,9 @@ class ChoiceTrials:
 
     @property
     def correct(self) -> Float[np.ndarray, "trial"]:
-        """1 where the choice was right, 0 where it was wrong, NaN where no answer is known."""
-        return np.where(self.answer < 0, np.nan, (self.choice == self.answer).astype(float))
+        """1 where the choice was right, 0 where it was wrong, NaN where there is none or no answer is known."""
+        unknown = (self.answer < 0) | (self.choice < 0)
+        return np.where(unknown, np.nan, (self.choice == self.answer).astype(float))
 
     @property
     def previous(self) -> Int[np.ndarray, "trial"]:
@@ -110,6 +112,7 @@ def read_choices(
     covariates: Sequence[str] = (),
     columns: Mapping[str, str] | None = None,
     reaction_unit: Literal["ms", "s"] = "ms",
+    unanswered: Literal["drop", "keep"] = "drop",
 ) -> tuple[ChoiceTrials, ValidationReport]:
     """Read a table of choices, one row a trial.
 
@@ -120,12 +123,15 @@ def read_choices(
     stimuli, covariates: names of columns with numbers.
     columns: canonical name (`COLUMNS`, `OPTIONAL`) to the table's column, for those that differ.
     reaction_unit: of the column of reaction times.
+    unanswered: whether trials without a choice are left out, or kept with choice -1, as reaction times need them; a
+        reaction time of such a trial says for how long there was no answer.
 
     Returns
     -------
     The trials, ordered by session (as these first appear) and trial, and a report of the rows that were left out
     (without a choice, with stimuli or covariates that are missing or not finite) and of what is odd: sessions of one
-    trial, stimuli that never change, options that are never chosen.
+    trial, stimuli and reaction times that never change, reaction times that are missing in some trials, options that
+    are never chosen.
 
     Raises
     ------
@@ -140,6 +146,8 @@ def read_choices(
         raise SettingError("Name the columns of the stimuli, one or more.")
     if reaction_unit not in _UNITS:
         raise unknown_name("unit of reaction times", reaction_unit, _UNITS)
+    if unanswered not in ("drop", "keep"):
+        raise unknown_name("way with unanswered trials", str(unanswered), ("drop", "keep"))
     table = load_table(source, "choices")
     given = dict(columns or {})
     for name in given:
@@ -171,9 +179,10 @@ def read_choices(
             )
             keep[rows] = False
 
-    leave_out(
-        "no_choice", codes["choice"] < 0, shown["choice"], names.tolist(), "trials have no choice and are left out"
-    )
+    if unanswered == "drop":
+        leave_out(
+            "no_choice", codes["choice"] < 0, shown["choice"], names.tolist(), "trials have no choice and are left out"
+        )
     for name, column in values.items():
         leave_out(
             "not_finite",
@@ -309,6 +318,17 @@ def _odd(trials: ChoiceTrials) -> list[Finding]:
     for name, values in (*trials.stimuli.items(), *trials.covariates.items()):
         if np.ptp(values) == 0:
             tell("warning", "constant", name, [values[0]], f"{name!r} is the same in all trials: it explains nothing")
+    silent = np.flatnonzero(trials.choice < 0)
+    if silent.size:
+        tell("info", "no_choice", "choice", silent.tolist(), f"{silent.size} trials have no choice")
+    measured = np.isfinite(trials.reaction_ms)
+    if measured.sum() > 1 and np.ptp(trials.reaction_ms[measured]) == 0:
+        text = f"all reaction times are {trials.reaction_ms[measured][0]:g} ms: they explain nothing"
+        tell("warning", "constant", "reaction_time", [float(trials.reaction_ms[measured][0])], text)
+    lost = np.flatnonzero(~measured & (trials.choice >= 0))
+    if measured.any() and lost.size:
+        text = f"{lost.size} trials with a choice have no reaction time: likelihoods of reaction times refuse them"
+        tell("warning", "no_reaction_time", "reaction_time", lost.tolist(), text)
     unused = [option for k, option in enumerate(trials.options) if not (trials.choice == k).any()]
     if unused:
         tell("warning", "never_chosen", "choice", unused, f"never chosen: {offenders(unused)}")

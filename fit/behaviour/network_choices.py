@@ -64,14 +64,16 @@ def observed_task(
 ) -> ObservedComparison:
     """The task of these trials: with the animal's choices as answers, or with the right ones.
 
-    settings: of `ObservedComparison`. Raises as `condition_table`, and `SettingError` for goal "answer" where trials
-    have none.
+    settings: of `ObservedComparison`. Raises as `condition_table`, and `SettingError` where trials have no choice, or
+    for goal "answer" no answer.
     """
     if goal not in ("choice", "answer"):
         raise unknown_name("goal", str(goal), ("choice", "answer"))
     kinds, which = condition_table(trials, stimuli=stimuli, past=past)
     if goal == "answer" and (trials.answer < 0).any():
         raise SettingError(f"{int((trials.answer < 0).sum())} trials have no answer to learn; leave them out.")
+    if goal == "choice" and (trials.choice < 0).any():
+        raise SettingError(f"{int((trials.choice < 0).sum())} trials have no choice to learn; leave them out.")
     found = pd.Series(trials.choice if goal == "choice" else trials.answer).groupby(which).mean().to_numpy()
     conditions = tuple(
         Condition(
