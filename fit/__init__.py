@@ -16,6 +16,7 @@ from connectofit.fit.cells.uncertainty_likelihood import polished
 from connectofit.fit.cells.uncertainty_profile import Profile, profile
 from connectofit.fit.coincidence import Coincidence, gamma, intrinsic_gamma, md_star, mean_gamma
 from connectofit.fit.crossval import CrossValidation, cross_validate
+from connectofit.fit.decision import DecisionVariable
 from connectofit.fit.evoked import Protocol, evoked
 from connectofit.fit.features import (
     RheobaseBracket,
@@ -29,11 +30,14 @@ from connectofit.fit.features import (
 from connectofit.fit.folds import group_folds, validation_part
 from connectofit.fit.intervals import Interval, block_interval, bootstrap_interval
 from connectofit.fit.kinematics import Kinematics, Movement, read_movement
+from connectofit.fit.likelihood_scores import LikelihoodScore, ScoredObjective, likelihood_score
 from connectofit.fit.network_fit import FitResult, Schedule, fit_network
 from connectofit.fit.network_uncertainty import NetworkUncertainty, network_profile, network_uncertainty
 from connectofit.fit.objectives import Choice, Detection, Objective
 from connectofit.fit.parameters import Free, Parameters
 from connectofit.fit.passive import ChargingFit, PassiveProperties, charging_fit, passive_properties
+from connectofit.fit.psychometric import Psychometric
+from connectofit.fit.reaction_times import ReactionTimes
 from connectofit.fit.recording_checks import check_recordings
 from connectofit.fit.recording_io import read_recordings, recordings_from_arrays, write_recordings
 from connectofit.fit.recordings import Recordings, Sweep
@@ -70,6 +74,7 @@ __all__ = [
     "Choice",
     "Coincidence",
     "CrossValidation",
+    "DecisionVariable",
     "Detection",
     "FeatureLoss",
     "FitResult",
@@ -78,6 +83,7 @@ __all__ = [
     "Indicator",
     "Interval",
     "Kinematics",
+    "LikelihoodScore",
     "Movement",
     "NetworkUncertainty",
     "Objective",
@@ -85,11 +91,14 @@ __all__ = [
     "PassiveProperties",
     "Profile",
     "Protocol",
+    "Psychometric",
     "RateLoss",
+    "ReactionTimes",
     "Recordings",
     "Responses",
     "RheobaseBracket",
     "Schedule",
+    "ScoredObjective",
     "SealedRecordings",
     "SpikeDetection",
     "SpikeFeatures",
@@ -130,6 +139,7 @@ __all__ = [
     "intrinsic_gamma",
     "isi_cv",
     "laplace",
+    "likelihood_score",
     "md_star",
     "mean_gamma",
     "network_profile",
