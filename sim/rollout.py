@@ -20,7 +20,7 @@ from connectofit.connectome.errors import SettingError, offenders, unknown_name
 from connectofit.sim.checks import steps_of
 from connectofit.sim.kernels import Method, propagate
 from connectofit.sim.network import Network, Population
-from connectofit.sim.neurons.base import Values
+from connectofit.sim.neurons.base import DISTANCE, Values
 from connectofit.sim.time_loop import NetworkState, in_blocks, one_step
 from connectofit.sim.wires import Wire, make_wire
 
@@ -30,8 +30,10 @@ Record = Sequence[str] | Mapping[str, Sequence[str]] | None
 
 
 def recordable(population: Population) -> tuple[str, ...]:
-    """The names of what can be recorded: the state's variables and, of spiking neurons, ``"spikes"``."""
-    return (*population.model.variables, "spikes") if population.model.spiking else population.model.variables
+    """The names of what can be recorded: the state's variables, of spiking neurons ``"spikes"``, and of those with a
+    threshold ``"distance_mV"`` from it."""
+    model = population.model
+    return (*model.variables, *(("spikes",) if model.spiking else ()), *((DISTANCE,) if model.takes_spikes else ()))
 
 
 def recorded_variables(net: Network, record: Record) -> dict[str, tuple[str, ...]]:
@@ -104,6 +106,7 @@ def rollout(
     record: Record = None,
     alive: Mapping[str, Float[Array, " neuron"] | Float[Array, "time neuron"]] | None = None,
     forced: PerPopulation | None = None,
+    imposed: PerPopulation | None = None,
     clamped: PerPopulation | None = None,
     driven: Driven | None = None,
     n_steps: int | None = None,
@@ -124,11 +127,14 @@ def rollout(
     key: for the models' noise; None runs without. The noise of a step depends on the key and on `state.step` alone.
     dt_ms: the time step, a Python number (static under `jit`).
     record: variables to return, for all populations that have them or {population: variables}; ``"spikes"`` of spiking
-        ones. None: voltages and spikes.
+        ones, ``"distance_mV"`` of those whose spikes can be imposed: V less the threshold before any spike of the step,
+        -inf in the refractory period. None: voltages and spikes.
     alive: {population: [neuron] or [time, neuron]}, 1 for alive and 0 for ablated: such a neuron neither sends nor
         receives, through synapses, gap junctions or inputs. Floats, so that a batch of ablations can be mapped over.
     forced: {population: [time, neuron]}, 1 where a neuron of a spiking model sends a spike whatever its voltage, which
         goes on as if there were none.
+    imposed: {population: [time, neuron]}, 1 where a neuron of an integrate-and-fire model (LIF, ALIF, GLIF, GIF) has a
+        spike, with its reset and all that follows, 0 where it has none, NaN where it fires by itself.
     driven: {population: (indices, [time, index])}, further current into these neurons alone, whose indices differ:
         faster than `inputs` where few of many neurons get any.
     clamped: {population: [time, neuron]}, the voltage that a neuron has at the end of the step, NaN where it is free.
@@ -153,7 +159,20 @@ def rollout(
     dtype = dtype_of(state, inputs)
     where = {name: jnp.asarray(index) for name, (index, _) in (driven or {}).items()}
     rows = {name: current for name, (_, current) in (driven or {}).items()}
-    series = {"inputs": inputs, "alive": alive or {}, "forced": forced or {}, "clamped": clamped or {}, "driven": rows}
+    series = {
+        "inputs": inputs,
+        "alive": alive or {},
+        "forced": forced or {},
+        "imposed": imposed or {},
+        "clamped": clamped or {},
+        "driven": rows,
+    }
+    for name in imposed or {}:
+        if not net.population(name).model.takes_spikes:
+            raise SettingError(
+                f"Spikes cannot be imposed on population {name!r}: its model {net.population(name).model.kind!r} has "
+                "no threshold that they could stand for. Possible with LIF, ALIF, GLIF and GIF."
+            )
     n_steps = _n_steps(net, series, n_steps, {name: index.shape[0] for name, index in where.items()})
     steps_of(0.0, dt_ms, "The duration")
     if state is None:

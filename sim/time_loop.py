@@ -25,8 +25,8 @@ from connectofit.connectome.errors import SettingError
 from connectofit.sim.csr_primitives import push_p
 from connectofit.sim.kernels import propagate, propagate_along
 from connectofit.sim.network import Network
-from connectofit.sim.neurons import Drive
-from connectofit.sim.neurons.base import KEPT, State, Values, kept
+from connectofit.sim.neurons import Drive, NeuronModel
+from connectofit.sim.neurons.base import DISTANCE, KEPT, State, Values, kept
 from connectofit.sim.wires import WEIGHT, Wire
 
 Given = dict[str, dict[str, Array]]  # {what: {population: [time, ...]}}
@@ -65,8 +65,8 @@ def one_step(
 ) -> tuple[NetworkState, tuple[dict[str, Array], dict[str, dict[str, Array]]]]:
     """One step: the state after it, what was sent through projections with a delay, and what is recorded."""
     varying, delayed = given
-    alive, inputs, forced, clamped, driven = (
-        {**held[k], **varying[k]} for k in ("alive", "inputs", "forced", "clamped", "driven")
+    alive, inputs, forced, imposed, clamped, driven = (
+        {**held[k], **varying[k]} for k in ("alive", "inputs", "forced", "imposed", "clamped", "driven")
     )
     voltage = {pop.name: state.populations[pop.name][pop.model.voltage] for pop in net.populations}
 
@@ -78,7 +78,7 @@ def one_step(
         current = inputs.get(name, jnp.zeros_like(v))
         if name in driven:
             current = current.at[where[name]].add(driven[name], unique_indices=True)
-        drives[name] = Drive(masked(current, name))
+        drives[name] = Drive(masked(current, name), spikes=imposed.get(name))
     sent: dict[str, Array] = {}
     arriving: dict[str, Array] = {}
     for wire in wires:
@@ -100,13 +100,14 @@ def one_step(
     populations: dict[str, State] = {}
     spikes: dict[str, Array] = {}
     step_key = None if key is None else jax.random.fold_in(key, state.step)
+    distance: dict[str, Array] = {}
     for k, pop in enumerate(net.populations):
-        noise = None
+        noise, before = None, state.populations[pop.name]
         if step_key is not None and (noisy is None or pop.name in noisy):
             noise = kept(jax.random.normal(jax.random.fold_in(step_key, k), (pop.size,), voltage[pop.name].dtype))
-        populations[pop.name], fired = pop.model.step(
-            p[pop.name], state.populations[pop.name], drives[pop.name], dt_ms, noise
-        )
+        if DISTANCE in wanted.get(pop.name, ()):
+            distance[pop.name] = _distance(pop.model, p[pop.name], before, drives[pop.name], dt_ms, noise)
+        populations[pop.name], fired = pop.model.step(p[pop.name], before, drives[pop.name], dt_ms, noise)
         if pop.name in clamped:
             value, variable = clamped[pop.name], pop.model.voltage
             free = populations[pop.name][variable]
@@ -133,8 +134,23 @@ def one_step(
             projections[name] = projections[name] | {WEIGHT: weight} | traces
 
     new = NetworkState(state.step + 1, populations, projections, state.under_way)
-    out = {n: {v: spikes[n] if v == "spikes" else populations[n][v] for v in vs} for n, vs in wanted.items() if vs}
+
+    def recorded(name: str, variable: str) -> Array:
+        if variable == "spikes":
+            return spikes[name]
+        return distance[name] if variable == DISTANCE else populations[name][variable]
+
+    out = {name: {v: recorded(name, v) for v in variables} for name, variables in wanted.items() if variables}
     return new, ({wire.projection.name: sent[wire.projection.name] for wire in wires if wire.delay}, out)
+
+
+def _distance(
+    model: NeuronModel, p: Values, before: State, drive: Drive, dt_ms: float, noise: Array | None
+) -> Float[Array, " neuron"]:
+    """V less the threshold at the end of a step, as they are before any spike of it."""
+    none = jnp.zeros_like(before[model.voltage])
+    silent, _ = model.step(p, before, replace(drive, spikes=none), dt_ms, noise)
+    return jnp.where(before["refractory_steps"] > 0, -jnp.inf, silent[model.voltage] - model.threshold(p, silent))
 
 
 def in_blocks(

@@ -54,6 +54,7 @@ class ALIF(NeuronModel):
     rest: ClassVar[str] = "v_rest_mV"
     noise: ClassVar[str] = "noise_mV"
     spiking: ClassVar[bool] = True
+    takes_spikes: ClassVar[bool] = True
 
     def initial(self, p: Values) -> State:
         v = p["v_rest_mV"]
@@ -68,9 +69,13 @@ class ALIF(NeuronModel):
         new = membrane_noise(membrane.v, p["noise_mV"], membrane.tau_ms, dt_ms, noise)
         new = jnp.where(resting > 0, p["v_reset_mV"], new)
         a = state["a_mV"] * jnp.exp(-dt_ms / p["tau_a_ms"])
-        spikes, resting = fire(new - p["v_threshold_mV"] - a, resting, p["t_ref_ms"], dt_ms, self.surrogate)
+        above = new - p["v_threshold_mV"] - a
+        spikes, resting = fire(above, resting, p["t_ref_ms"], dt_ms, self.surrogate, given=drive.spikes)
         return {
             "v_mV": reset_potential(spikes, p["v_reset_mV"], new),
             "a_mV": a + spikes * p["beta_mV"],
             "refractory_steps": resting,
         }, spikes
+
+    def threshold(self, p: Values, state: State) -> Float[Array, " neuron"]:
+        return p["v_threshold_mV"] + state["a_mV"]

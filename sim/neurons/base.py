@@ -11,12 +11,16 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from connectofit.connectome.errors import SettingError
 from connectofit.sim.parameters import Parameter
 
 State = dict[str, Array]
 Values = dict[str, Float[Array, " neuron"]]
 
 KEPT = "connectofit_kept"
+DISTANCE = "distance_mV"
+"""What `NeuronModel.threshold` makes recordable: V less the threshold before any spike of the step, -inf in the
+refractory period."""
 
 
 def kept(value: Array) -> Array:
@@ -35,7 +39,7 @@ class Drive:
     potential that each pulls towards, as means over the step. decaying: (current at the start of the step, its time
     constant in ms) pairs. rising: (slope, time constant in ms) pairs, each a current slope t exp(-t / tau), t from the
     start of the step. jump: what is added to the voltage at the end of the step, before it is compared with the
-    threshold.
+    threshold. spikes: those that the neurons are given, 1 or 0, NaN where they fire by themselves.
     """
 
     current: Float[Array, " neuron"]
@@ -44,6 +48,7 @@ class Drive:
     decaying: tuple[tuple[Float[Array, " neuron"], Float[Array, " neuron"]], ...] = ()
     rising: tuple[tuple[Float[Array, " neuron"], Float[Array, " neuron"]], ...] = ()
     jump: Float[Array, " neuron"] | None = None
+    spikes: Float[Array, " neuron"] | None = None
 
     def add_current(self, current: Array) -> None:
         self.current = self.current + current
@@ -123,6 +128,7 @@ class NeuronModel(ABC):
     spiking: ClassVar[bool]
     clears_synapses: bool = False  # whether a spike sets its synapses to rest, for the refractory period
     stochastic: ClassVar[bool] = False  # draws random numbers in every step, whatever its parameters
+    takes_spikes: ClassVar[bool] = False  # whether it heeds `Drive.spikes` and has a `threshold`
 
     @abstractmethod
     def initial(self, p: Values) -> State:
@@ -136,3 +142,7 @@ class NeuronModel(ABC):
 
         noise: independent standard normal numbers, or None.
         """
+
+    def threshold(self, p: Values, state: State) -> Float[Array, " neuron"]:
+        """The threshold that belongs to a state, of models that take spikes."""
+        raise SettingError(f"The model {self.kind!r} has no threshold that spikes could be compared with.")

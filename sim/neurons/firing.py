@@ -44,14 +44,18 @@ def fire(
     dt_ms: float,
     surrogate: Surrogate,
     rests: Bool[Array, " neuron"] | None = None,
+    given: Float[Array, " neuron"] | None = None,
 ) -> tuple[Float[Array, " neuron"], Int[Array, " neuron"]]:
     """(spikes, steps that are left of the refractory period after this one).
 
     above: the distance to the threshold. There is no test in the refractory period, even where the reset lies above the
     threshold; it lasts round(t_ref / dt) steps after the one that ends with the spike, as in NEST. rests: what
-    `in_refractory_period` returned, where a model has asked.
+    `in_refractory_period` returned, where a model has asked. given: spikes that happen whatever the threshold and the
+    refractory period say (`Drive.spikes`).
     """
     spikes = spike(above, surrogate) * ~(in_refractory_period(resting) if rests is None else rests)
+    if given is not None:
+        spikes = jnp.where(jnp.isnan(given), spikes, jnp.nan_to_num(given))
     fired = lax.stop_gradient(spikes) > 0
     steps = jnp.round(t_ref_ms / dt_ms).astype(jnp.int32)
     return spikes, jnp.where(fired, steps, jnp.maximum(resting - 1, 0))

@@ -70,6 +70,7 @@ class GIF(NeuronModel):
     rest: ClassVar[str] = "v_rest_mV"
     noise: ClassVar[str] = "noise_mV"
     spiking: ClassVar[bool] = True
+    takes_spikes: ClassVar[bool] = True
 
     def initial(self, p: Values) -> State:
         v = p["v_rest_mV"]
@@ -89,7 +90,7 @@ class GIF(NeuronModel):
         theta = p["theta_inf_mV"] + off
         new = membrane_noise(membrane.v, p["noise_mV"], membrane.tau_ms, dt_ms, noise)
         new = jnp.where(resting > 0, p["v_reset_mV"], new)
-        spikes, resting = fire(new - theta, resting, p["t_ref_ms"], dt_ms, self.surrogate)
+        spikes, resting = fire(new - theta, resting, p["t_ref_ms"], dt_ms, self.surrogate, given=drive.spikes)
         after = {
             "v_mV": reset_potential(spikes, p["v_reset_mV"], new),
             "theta_mV": switch(spikes, jnp.maximum(theta, p["theta_reset_mV"]), theta),
@@ -99,3 +100,6 @@ class GIF(NeuronModel):
             current = state[f"i_{j}_pA"] * jnp.exp(-p[f"k_{j}_per_ms"] * dt_ms)
             after[f"i_{j}_pA"] = switch(spikes, p[f"r_{j}"] * current + p[f"a_{j}_pA"], current)
         return after, spikes
+
+    def threshold(self, p: Values, state: State) -> Float[Array, " neuron"]:
+        return state["theta_mV"]

@@ -85,6 +85,7 @@ class GLIF(NeuronModel):
     rest: ClassVar[str] = "e_l_mV"
     noise: ClassVar[str] = "noise_mV"
     spiking: ClassVar[bool] = True
+    takes_spikes: ClassVar[bool] = True
 
     def initial(self, p: Values) -> State:
         none = jnp.zeros_like(p["e_l_mV"])
@@ -120,11 +121,17 @@ class GLIF(NeuronModel):
             kept = p[f"asc_{j}_fraction"] * jnp.exp(-rate * p["t_ref_ms"]) * current
             fired[f"asc_{j}_pA"] = kept + p[f"asc_{j}_add_pA"]
 
-        spikes, left = fire(silent["v_mV"] - threshold, resting, p["t_ref_ms"], dt_ms, self.surrogate)
+        above = silent["v_mV"] - threshold
+        spikes, left = fire(above, resting, p["t_ref_ms"], dt_ms, self.surrogate, given=drive.spikes)
         after = {k: switch(spikes, fired[k], silent[k]) for k in silent}
         after["v_mV"] = reset_potential(spikes, fired["v_mV"], silent["v_mV"])
-        after = {k: jnp.where(resting > 0, state[k], value) for k, value in after.items()}
+        still = resting > 0 if drive.spikes is None else (resting > 0) & (spikes <= 0)
+        after = {k: jnp.where(still, state[k], value) for k, value in after.items()}
         return {**after, "refractory_steps": left}, spikes
+
+    def threshold(self, p: Values, state: State) -> Float[Array, " neuron"]:
+        parts = (state[name] for name in ("theta_spike_mV", "theta_voltage_mV") if name in state)
+        return sum(parts, start=p["v_threshold_mV"])
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ class LIF(NeuronModel):
     rest: ClassVar[str] = "v_rest_mV"
     noise: ClassVar[str] = "noise_mV"
     spiking: ClassVar[bool] = True
+    takes_spikes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.refractory_input not in get_args(RefractoryInput):
@@ -94,5 +95,9 @@ class LIF(NeuronModel):
             held = v + drive.jump * jnp.exp(-left / p["tau_m_ms"])
         # The barrier keeps XLA from computing this anew for every variable that depends on it.
         new = kept(lax.optimization_barrier(jnp.where(rests, held, new)))
-        spikes, resting = fire(new - p["v_threshold_mV"], resting, p["t_ref_ms"], dt_ms, self.surrogate, rests)
+        above = new - p["v_threshold_mV"]
+        spikes, resting = fire(above, resting, p["t_ref_ms"], dt_ms, self.surrogate, rests, drive.spikes)
         return {"v_mV": reset_potential(spikes, p["v_reset_mV"], new), "refractory_steps": resting}, spikes
+
+    def threshold(self, p: Values, state: State) -> Float[Array, " neuron"]:
+        return p["v_threshold_mV"]
