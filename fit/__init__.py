@@ -17,6 +17,7 @@ from connectofit.fit.cells.uncertainty_profile import Profile, profile
 from connectofit.fit.coincidence import Coincidence, gamma, intrinsic_gamma, md_star, mean_gamma
 from connectofit.fit.crossval import CrossValidation, cross_validate
 from connectofit.fit.decision import DecisionVariable
+from connectofit.fit.escape_rate import EscapeRate
 from connectofit.fit.evoked import Protocol, evoked
 from connectofit.fit.features import (
     RheobaseBracket,
@@ -76,6 +77,7 @@ __all__ = [
     "CrossValidation",
     "DecisionVariable",
     "Detection",
+    "EscapeRate",
     "FeatureLoss",
     "FitResult",
     "ForcedLikelihood",
