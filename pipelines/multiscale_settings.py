@@ -54,9 +54,9 @@ class NetworkSettings(Settings):
 
     bias: float = Field(default=0.7, ge=0)
     drive_e: float = Field(default=0.6, gt=0)
-    drive_i: float = Field(default=1.0, gt=0)
+    drive_i: float = Field(default=0.4, gt=0)
     tau_e_ms: float = Field(default=100.0, gt=0)
-    tau_i_ms: float = Field(default=150.0, gt=0)
+    tau_i_ms: float = Field(default=400.0, gt=0)
     e_rev_e_mV: float = 0.0
     e_rev_i_mV: float = -80.0
     delay_ms: float = Field(default=1.0, gt=0)
@@ -97,8 +97,22 @@ class EvidenceSettings(TrainedSettings):
 
 class ChoicesSettings(TrainedSettings):
     """An animal's delayed comparison (`connectofit.fit.tasks.ObservedComparison`). `past`: what of the trial before the
-    networks are told. `each`: trials for each condition that chances are worked out from."""
+    networks are told. `each`: trials for each condition that chances are worked out from. `answer_steps`: how many of
+    the steps at most the networks learn the right answers in, before they learn the animal's, which knew the task; less
+    where the accuracy reaches `answer_accuracy`."""
 
     past: tuple[Literal["choice", "answer"], ...] = ("choice", "answer")
     each: int = Field(default=200, ge=1)
     judged_by: Literal["accuracy", "loss"] = "loss"
+    answer_steps: int = Field(default=0, ge=0)
+    answer_accuracy: float = Field(default=0.85, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        lessons = self.answer_steps + len(self.delays_ms) * self.lesson_steps
+        if lessons >= self.steps:
+            raise SettingError(
+                f"choices.steps ({self.steps}) hold those of its lessons, {lessons}, so that none is left for the "
+                "animal's choices. Raise choices.steps, or lower answer_steps or lesson_steps."
+            )
+        return self

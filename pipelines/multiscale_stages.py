@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from connectofit.fit.behaviour import observed_task
 from connectofit.fit.cells.simulation import run_cell
 from connectofit.fit.optimisers import Budget
 from connectofit.fit.tasks import GroupedTask, ObservedComparison
-from connectofit.fit.train import Readout, TrainResult, evaluate_network, evaluate_task
+from connectofit.fit.train import Lesson, Readout, TrainResult, evaluate_network, evaluate_task
 from connectofit.pipelines.arrays import flatten_params, nest_params, read_arrays, write_arrays
 from connectofit.pipelines.bundle import Model
 from connectofit.pipelines.cell_stages import RECORDINGS, SUGGESTED
@@ -318,14 +318,16 @@ def learn_choices(context: StageContext) -> None:
         control = CHOICES if name == MODEL else name
         return {"chances": chance_table(result, task, pairs, each=s.each, seed=s.seed).assign(control=control, seed=0)}
 
-    _learn(context, s, task, lambda name: _experienced(context, name, task, s), tables)
+    right = animals_task(s, context.inputs["trials"], "answer")
+    lessons = (Lesson(right, s.answer_steps, s.answer_accuracy),) if s.answer_steps else ()
+    _learn(context, s, task, lambda name: _experienced(context, name, task, s), tables, lessons)
 
 
-def animals_task(s: ChoicesSettings, folder: Path) -> ObservedComparison:
-    """The animal's task, with its choices in the training sessions as answers."""
+def animals_task(s: ChoicesSettings, folder: Path, goal: Literal["choice", "answer"] = "choice") -> ObservedComparison:
+    """The animal's task, with its choices in the training sessions as answers, or with the right ones."""
     trials, stimuli = read_part(folder, "training")
     settings = {name: tuple(v) if isinstance(v, list) else v for name, v in s.task.items()}
-    return observed_task(trials, stimuli=stimuli, past=s.past, goal="choice", **settings)
+    return observed_task(trials, stimuli=stimuli, past=s.past, goal=goal, **settings)
 
 
 def _experienced(context: StageContext, name: str, task: GroupedTask, s: ChoicesSettings) -> Network:
@@ -345,13 +347,14 @@ def _learn(
     task: GroupedTask,
     begin: Callable[[str], Network],
     tables: Callable[[str, TrainResult], Mapping[str, pd.DataFrame]],
+    lessons: tuple[Lesson, ...] = (),
 ) -> None:
     """Train every variant from where it begins. Writes ``NAME/parameters.npz`` and ``readout.json``, the tables that
     `tables` makes of all, ``history``, ``ends``, and the model's activity before and after."""
     names = variants_in(context.inputs["network"])
     with context.bar(len(names) * s.steps, "training", "step") as bar:
         for name in names:
-            _learn_one(name, s, task, begin, tables, context.work / name, bar.update)
+            _learn_one(name, s, task, begin, tables, context.work / name, bar.update, lessons)
     files = sorted(path.stem for path in (context.work / names[0]).glob("*.parquet"))
     for file in files:
         parts = [pd.read_parquet(context.work / name / f"{file}.parquet") for name in names]
@@ -380,12 +383,13 @@ def _learn_one(
     tables: Callable[[str, TrainResult], Mapping[str, pd.DataFrame]],
     folder: Path,
     update: Callable[[int], object],
+    lessons: tuple[Lesson, ...],
 ) -> None:
     if (folder / "done").exists():
         update(s.steps)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    result = trained(Training(name, s.seed), s, begin(name), task, folder, update)
+    result = trained(Training(name, s.seed), s, begin(name), task, folder, update, lessons)
     found = {
         **tables(name, result),
         "history": result.history.drop(columns="seed").assign(variant=name),

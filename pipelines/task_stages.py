@@ -28,6 +28,7 @@ from connectofit.connectome.nulls import shuffle_signs
 from connectofit.connectome.synthetic import distance_rule, erdos_renyi
 from connectofit.fit.tasks import GroupedTask
 from connectofit.fit.train import (
+    Lesson,
     Penalties,
     TrainResult,
     TrainSchedule,
@@ -220,9 +221,10 @@ def trained(
     task: GroupedTask,
     folder: Path,
     update: Callable[[int], object],
+    lessons: tuple[Lesson, ...] = (),
 ) -> TrainResult:
-    """A training as the settings say; what is free of a control is what its name says. It goes on from its checkpoint
-    in the folder."""
+    """A training as the settings say, after whose lessons with other delays come `lessons`; what is free of a control
+    is what its name says. It goes on from its checkpoint in the folder."""
     free = {"input_readout": ("input", "readout"), "readout": ("readout",), "unwired": _unwired(s.free)}
     return train_task(
         net,
@@ -244,7 +246,10 @@ def trained(
             judged_by=s.judged_by,
         ),
         penalties=Penalties(rate=s.rate_penalty, rate_Hz=s.rate_Hz, shrinkage=s.shrinkage),
-        curriculum=delay_curriculum(task, s.delays_ms, steps=s.lesson_steps, accuracy=s.lesson_accuracy),
+        curriculum=(
+            *delay_curriculum(task, s.delays_ms, steps=s.lesson_steps, accuracy=s.lesson_accuracy),
+            *lessons,
+        ),
         checkpoint=folder / "checkpoint.npz",
         progress=update,
     )

@@ -4,15 +4,19 @@
 edges, all inputs on all neurons, on the compiled block and in JAX, in turns in one process. `large`: 16 trials of 4,000
 LIF neurons with 320,000 edges, beside brainevent; every run is a process of its own, on two cores. `rules`: a gradient
 of 128 trials of the network of `batch`, by backpropagation through time with and without segments that are computed
-twice, and by online rules, against the length of trials. `largest`: a step of training of 100,000 neurons and five
-million edges by an online rule.
+twice, and by online rules, against the length of trials, beside BrainPy. `largest`: a step of training of 100,000
+neurons and five million edges by an online rule.
 """
 
 from __future__ import annotations
 
+import json
 import resource
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,19 +25,21 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import click
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
 from gradients import in_turns, spiking_case, table
 from measure import print_table
 
 from connectofit.builders.task_network import task_network
 from connectofit.connectome.synthetic import erdos_renyi
-from connectofit.fit.tasks import EvidenceAccumulation
+from connectofit.fit.tasks import EvidenceAccumulation, TaskTrials
 from connectofit.fit.train import (
     BPTT,
     DRTRL,
     ESDRTRL,
     EProp,
     Penalties,
+    Readout,
     Rule,
     Trainable,
     TrainSchedule,
@@ -41,6 +47,7 @@ from connectofit.fit.train import (
     train_task,
 )
 from connectofit.fit.train.rules import Problem
+from connectofit.sim import Network
 
 
 def batch(rounds: int, n_trials: int = 64) -> None:
@@ -85,9 +92,15 @@ RULES: dict[str, Rule] = {
 }
 
 
-def rules(lengths_ms: tuple[int, ...], n_trials: int = 128) -> None:
+BRAINPY = {"bptt": "BrainPy, backpropagation", "es_d_rtrl": "BrainPy, ES-D-RTRL", "d_rtrl": "BrainPy, D-RTRL"}
+MOST_STEPS = {"bptt": 1_000, "es_d_rtrl": 1_000, "d_rtrl": 250}
+"""Steps of a trial up to which BrainPy's rules are timed; they take minutes beyond."""
+
+
+def rules(lengths_ms: tuple[int, ...], brainpy: str | None, plot: Path | None, n_trials: int = 128) -> None:
     """The table of `rules`: seconds and temporary memory of a gradient, by the length of trials."""
-    seconds, memory = {}, {}
+    seconds: dict[tuple[str, int], float] = {}
+    memory: dict[tuple[str, int], float] = {}
     for length in lengths_ms:
         task = EvidenceAccumulation(n_cues=1, delay_ms=length - 250.0, recall_ms=100.0)
         assert task.n_steps == length
@@ -101,14 +114,79 @@ def rules(lengths_ms: tuple[int, ...], n_trials: int = 128) -> None:
             run = run.lower(values, trials, key).compile()
             jax.block_until_ready(run(values, trials, key))
             start = time.perf_counter()
-            jax.block_until_ready(run(values, trials, key))
+            found = jax.block_until_ready(run(values, trials, key))
             seconds[name, length] = time.perf_counter() - start
             memory[name, length] = run.memory_analysis().temp_size_in_bytes / 1e6
-            print(f"{name}, {length} ms: {seconds[name, length]:.2f} s, {memory[name, length]:.0f} MB", flush=True)
-    for what, found in (("s", seconds), ("temporary MB", memory)):
-        rows = [(name, *(found[name, length] for length in lengths_ms)) for name in RULES]
+            _say(name, length, seconds, memory, float(found.loss))
+        for method, name in BRAINPY.items() if brainpy else ():
+            if length > MOST_STEPS[method]:
+                continue
+            line = _brainpy(str(brainpy), method, brainpy_case(net, readout, trials))
+            seconds[name, length], memory[name, length] = line["seconds"], line["temp_MB"]
+            _say(name, length, seconds, memory, line["loss"])
+    names = list(dict.fromkeys(name for name, _ in seconds))
+    for what, of in (("s", seconds), ("temporary MB", memory)):
+        rows = [(name, *(of.get((name, length), "") for length in lengths_ms)) for name in names]
         header = ["rule", *(f"{length} ms" for length in lengths_ms)]
         print_table(f"gradient of {n_trials} trials, 400 neurons: {what}", header, rows)
+    if plot is not None:
+        _plot(plot, lengths_ms, names, seconds, memory)
+
+
+def _say(name: str, length: int, seconds: dict[Any, float], memory: dict[Any, float], loss: float) -> None:
+    found = f"{seconds[name, length]:.2f} s, {memory[name, length]:.0f} MB, loss {loss:.4f}"
+    print(f"{name}, {length} ms: {found}", flush=True)
+
+
+def brainpy_case(net: Network, readout: Readout, trials: TaskTrials) -> dict[str, Any]:
+    """The same network, readout and trials in arrays, E before I."""
+    n_e, n = net.population("E").size, net.population("E").size + net.population("I").size
+    first = {"E": 0, "I": n_e, "input": 0}
+    size = {"input": net.population("input").size, "E": n_e, "I": n - n_e}
+    full = {name: np.zeros((size[name], n), np.float32) for name in size}
+    for p in net.projections:
+        pre = np.repeat(np.arange(size[p.pre]), np.diff(p.indptr))
+        weight = np.asarray(p.weight(jax.numpy.asarray(net.params[p.name]["log_gain"])))
+        full[p.pre][pre, first[p.post] + np.asarray(p.indices)] = weight
+    params = {name: net.params[name] for name in ("E", "I")}
+    return {
+        "input": full["input"],
+        "excitatory": full["E"],
+        "inhibitory": full["I"],
+        "tau_current": np.concatenate([1.0 / params[k]["k_2_per_ms"] for k in ("E", "I")]).astype(np.float32),
+        "tau_m": params["E"]["tau_m_ms"][0],
+        "tau_syn": net.params["E_E"]["tau_syn_ms"][0],
+        "bias": params["E"]["i_bias_pA"][0],
+        "step": params["E"]["a_2_pA"][0],
+        "readout": np.asarray(readout.weights) / readout.tau_ms,
+        "tau_out": readout.tau_ms,
+        "inputs": np.asarray(trials.inputs, np.float32).swapaxes(0, 1),
+        "answers": np.asarray(trials.labels),
+        "answer_steps": 100,
+    }
+
+
+def _brainpy(python: str, method: str, case: dict[str, Any]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "case.npz")
+        np.savez(path, **case)
+        command = [python, str(Path(__file__).parent / "rival_training_brainpy.py"), path, method]
+        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(out.splitlines()[-1])
+
+
+def _plot(path: Path, lengths: Sequence[int], names: Sequence[str], *tables: dict[Any, float]) -> None:
+    fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for ax, found, label in zip(axes, tables, ("seconds of a gradient", "temporary memory (MB)"), strict=True):
+        for name in names:
+            at = [length for length in lengths if (name, length) in found]
+            style = "--" if name in BRAINPY.values() else "-"
+            ax.loglog(at, [found[name, length] for length in at], style, marker="o", markersize=4, label=name)
+        ax.set(xlabel="length of a trial (ms)", ylabel=label)
+        ax.set_xticks(lengths, [str(length) for length in lengths], minor=False)
+        ax.minorticks_off()
+    axes[1].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    fig.savefig(path, dpi=150)
 
 
 def largest(n_neurons: int = 100_000, n_edges: int = 5_000_000, n_trials: int = 4) -> None:
@@ -156,14 +234,16 @@ def large(brainevent: str | None, rounds: int) -> None:
 @click.command()
 @click.argument("case", type=click.Choice(["batch", "large", "rules", "largest"]))
 @click.option("--brainevent", help="A Python that has brainevent.")
+@click.option("--brainpy", help="A Python that has brainpy, brainstate and braintrace; for `rules`.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Where `rules` draws its table.")
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--lengths", default="250,500,1000,2000,4000", show_default=True, help="Trials of `rules`, in ms.")
-def main(case: str, brainevent: str | None, rounds: int, lengths: str) -> None:
+def main(case: str, brainevent: str | None, brainpy: str | None, plot: Path | None, rounds: int, lengths: str) -> None:
     """Training gradients, beside brainevent where a Python with it is named."""
     if case == "batch":
         batch(rounds)
     elif case == "rules":
-        rules(tuple(int(length) for length in lengths.split(",")))
+        rules(tuple(int(length) for length in lengths.split(",")), brainpy, plot)
     elif case == "largest":
         largest()
     else:
