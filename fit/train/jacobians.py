@@ -53,49 +53,67 @@ def hidden_names(pop: Population, neurons: State, synapse: State) -> list[tuple[
     return own + [("synapse", k) for k in synapse]
 
 
-def local_derivatives(
-    batched: Batched,
-    pop: Population,
-    neurons: State,
-    synapses: dict[str, State],
-    arriving: dict[str, Float[Array, "trial neuron"]],
-    current: Float[Array, "trial neuron"] | None,
-    noise: Float[Array, "trial neuron"] | None,
-    *,
-    reset: bool = True,
-) -> dict[str, LocalDerivatives]:
-    """The derivatives for each projection onto a population, by its name. reset: whether the surrogate acts on the
-    reset of the voltage too; without it the spike of a reset counts as given, as in e-prop."""
-    models = [pop]
-    if not reset:
-        blind: Any = replace(cast(Any, pop.model), surrogate=Blind())
-        models.append(replace(pop, model=blind))
-    found = {}
-    for wire in batched.onto(pop.name):
-        name = wire.name
-        variables = hidden_names(pop, neurons, synapses[name])
+@dataclass(frozen=True, eq=False)
+class LocalStep:
+    """One step of a population as seen from the projection `name` onto it: a function of (h..., what arrives), at the
+    state `at`; the synapses of other projections and what arrives there are as they are."""
 
-        h = tuple(neurons[k] if whose == "neuron" else synapses[name][k] for whose, k in variables)
-        x = arriving[name]
-        columns = []
-        for of in models:
+    batched: Batched
+    pop: Population
+    name: str
+    neurons: State
+    synapses: dict[str, State]
+    arriving: dict[str, Float[Array, "trial neuron"]]
+    current: Float[Array, "trial neuron"] | None
+    noise: Float[Array, "trial neuron"] | None
 
-            def step(*given: Array, of: Population = of, name: str = name, variables: Any = variables) -> Array:
-                own = neurons | {k: v for (whose, k), v in zip(variables, given[:-1], strict=True) if whose == "neuron"}
-                theirs = {k: v for (whose, k), v in zip(variables, given[:-1], strict=True) if whose == "synapse"}
-                after, later, spikes = local_step(
-                    batched, of, own, synapses | {name: theirs}, arriving | {name: given[-1]}, current, noise
-                )
-                new = [after[k] if whose == "neuron" else later[name][k] for whose, k in variables]
-                return jnp.stack([*new, after[of.model.voltage] if spikes is None else spikes])
+    @property
+    def variables(self) -> list[tuple[str, str]]:
+        return hidden_names(self.pop, self.neurons, self.synapses[self.name])
 
-            columns.append(_columns(step, (*h, x)))
-        table = columns[0]
+    @property
+    def at(self) -> tuple[Array, ...]:
+        theirs = self.synapses[self.name]
+        return (
+            *(self.neurons[k] if whose == "neuron" else theirs[k] for whose, k in self.variables),
+            self.arriving[self.name],
+        )
+
+    def __call__(self, *given: Array) -> Float[Array, "output trial neuron"]:
+        """The hidden state after the step, and what is sent."""
+        named = list(zip(self.variables, given[:-1], strict=True))
+        own = self.neurons | {k: v for (whose, k), v in named if whose == "neuron"}
+        theirs = {k: v for (whose, k), v in named if whose == "synapse"}
+        after, later, spikes = local_step(
+            self.batched,
+            self.pop,
+            own,
+            self.synapses | {self.name: theirs},
+            self.arriving | {self.name: given[-1]},
+            self.current,
+            self.noise,
+        )
+        new = [after[k] if whose == "neuron" else later[self.name][k] for whose, k in self.variables]
+        return jnp.stack([*new, after[self.pop.model.voltage] if spikes is None else spikes])
+
+    def along(
+        self, hidden: Float[Array, "k trial neuron"], arriving: Float[Array, "trial neuron"]
+    ) -> tuple[Float[Array, "k trial neuron"], Float[Array, "trial neuron"]]:
+        """The derivatives of the hidden state after the step, and of what is sent, in a direction: a forward pass, and
+        no matrices."""
+        found = jax.jvp(self, self.at, (*hidden, arriving))[1]
+        return found[:-1], found[-1]
+
+    def derivatives(self, *, reset: bool = True) -> LocalDerivatives:
+        """All of them. reset: whether the surrogate acts on the reset of the voltage too; without it the spike of a
+        reset counts as given, as in e-prop."""
+        table = _columns(self, self.at)
         if not reset:
-            k = variables.index(("neuron", pop.model.voltage))
-            table = table.at[k].set(columns[1][k])
-        found[name] = LocalDerivatives(table[:-1, :-1], table[-1, :-1], table[:-1, -1], table[-1, -1])
-    return found
+            blind: Any = replace(cast(Any, self.pop.model), surrogate=Blind())
+            k = self.variables.index(("neuron", self.pop.model.voltage))
+            other = replace(self, pop=replace(self.pop, model=blind))
+            table = table.at[k].set(_columns(other, self.at)[k])
+        return LocalDerivatives(table[:-1, :-1], table[-1, :-1], table[:-1, -1], table[-1, -1])
 
 
 def _columns(step: Callable[..., Array], given: tuple[Array, ...]) -> Float[Array, "output input trial neuron"]:

@@ -21,8 +21,10 @@ The readout's gradient is exact.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from functools import partial
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +51,7 @@ from connectofit.sim.csr_primitives import push
 from connectofit.sim.wires import Wire
 
 Feedback = Literal["symmetric", "random"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ class DRTRL(OnlineRule):
             new = {}
             for w in wires:
                 trace, passed, total = own[w.name]
-                d, post = moment.local[w.name], w.graph.post
+                d = _apart(moment, partial(moment.steps[w.name].derivatives, reset=self.with_reset))
+                post = w.graph.post
                 x = moment.x[w.name][:, w.graph.pre]
                 sent = d.sent_of_input[:, post] * x
                 rows = [d.hidden_of_input[k][:, post] * x for k in range(trace.shape[0])]
@@ -112,9 +116,7 @@ class DRTRL(OnlineRule):
                 new[w.name] = (jnp.stack(rows), passed, total)
             return new
 
-        total, mean, slope, own = run_online(
-            batched, readout, trials, key, wires, begin, visit, with_reset=self.with_reset
-        )
+        total, mean, slope, own = run_online(batched, readout, trials, key, wires, begin, visit)
         by_weight = {name: trace[2] for name, trace in own.items()}
         return conclude(problem, values, trials, total, mean, to_values(problem, values, by_weight, slope))
 
@@ -182,11 +184,9 @@ class ESDRTRL(OnlineRule):
             new = {}
             for w in wires:
                 x, f, passed, total = own[w.name]
-                d = moment.local[w.name]
                 x = a * x + moment.x[w.name]
-                # The step's own share of the trace is already in what it sends.
-                sent = a * jnp.einsum("ktn,ktn->tn", d.sent, f) + (1.0 - a) * d.sent_of_input
-                f = a * jnp.einsum("kltn,ltn->ktn", d.hidden, f) + (1.0 - a) * d.hidden_of_input
+                # D f and the input's share in one pass; the step's own share of the trace is in what it sends.
+                f, sent = _apart(moment, moment.steps[w.name].along, a * f, jnp.full_like(passed, 1.0 - a))
                 passed = k * passed + scale * sent
                 place = places.get(w.projection.post)
                 if place is not None:
@@ -208,6 +208,14 @@ class ESDRTRL(OnlineRule):
             found = own[w.name][3]
             by_weight[w.name] = found[w.graph.pre, w.graph.post] if w.prepared.matrix is not None else found
         return conclude(problem, values, trials, total, mean, to_values(problem, values, by_weight, slope))
+
+
+def _apart(moment: Moment, of: Callable[..., T], *given: Array) -> T:
+    """What a function returns, worked out once: under a condition, which always holds, it is a computation of its own.
+    XLA would otherwise work out neurons' derivatives again for each of their edges or variables (its
+    `optimization_barrier` does not keep it from that on CPUs)."""
+    shapes = jax.eval_shape(of, *given)
+    return lax.cond(moment.t >= 0, of, lambda *_: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes), *given)
 
 
 def _outer(wire: Wire, x: Float[Array, "trial pre"], g: Float[Array, "trial post"]) -> Array:

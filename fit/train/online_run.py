@@ -26,7 +26,7 @@ from connectofit.fit.train.batch_step import (
     noise_of,
     resting_batch,
 )
-from connectofit.fit.train.jacobians import LocalDerivatives, local_derivatives
+from connectofit.fit.train.jacobians import LocalStep
 from connectofit.fit.train.losses import accuracy, step_loss, step_weights
 from connectofit.fit.train.readout import Readout
 from connectofit.fit.train.rules import Gradient, Problem, Rule, finished
@@ -41,11 +41,11 @@ Sent = dict[str, Array]  # {projection: [delay, trial, pre]}, the oldest first
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """One step as a rule sees it: the state before it, what arrives, x of every projection, and derivatives."""
+    """One step as a rule sees it: x of every projection, what arrives, and the step of the neurons that it goes to."""
 
     t: Array
     x: dict[str, Float[Array, "trial pre"]]
-    local: dict[str, LocalDerivatives]
+    steps: dict[str, LocalStep]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,6 @@ class OnlineRule(Rule):
 
     trains: ClassVar[tuple[str, ...]] = ("recurrent", "input", "readout")
     with_reset: ClassVar[bool] = True
-    derives: ClassVar[bool] = True
 
     def check_model(self, problem: Problem, *, choice: bool) -> None:
         if problem.penalties.rate or problem.penalties.voltage:
@@ -82,9 +81,6 @@ def run_online(
     wires: tuple[Wire, ...],
     begin: Any,
     visit: Callable[[Any, Moment, dict[str, Array], Array], Any],
-    *,
-    with_reset: bool = True,
-    derives: bool = True,
 ) -> tuple[Array, Array, tuple[Array, Array], Any]:
     """Run trials step by step; ``visit(carry, moment, what was sent, dE/dy)`` is called after each.
 
@@ -113,7 +109,7 @@ def run_online(
         fed = {w.name: propagate(at(t - w.delay), w.prepared) for w in batched.wires if batched.is_fed(w)}
         arriving = arrivals(batched, state, fed)
         x = {w.name: _x(batched, w, state, rings, at, t) for w in wires}
-        local = _derivatives(batched, state, arriving, given, key, wires, with_reset) if derives else {}
+        steps = _steps(batched, state, arriving, given, key, wires)
         after, shown = full_step(batched, state, given, fed, key)
         rings = {
             name: jnp.concatenate([ring[1:], _shown(batched, name, state, shown)[None]]) for name, ring in rings.items()
@@ -126,7 +122,7 @@ def run_online(
         filtered = decay * filtered + (1.0 - decay) * scale * read
         ones = decay * ones + (1.0 - decay)
         slope = (slope[0] + filtered.T @ error, slope[1] + ones * jnp.sum(error, 0))
-        own = visit(own, Moment(t, x, local), shown, error)
+        own = visit(own, Moment(t, x, steps), shown, error)
         mean = mean + y * now[:, None] * n_trials
         return (after, rings, y, mean, filtered, ones, total + loss, slope, own), None
 
@@ -170,34 +166,30 @@ def _shown(batched: Batched, name: str, state: NetworkState, shown: dict[str, Ar
     return graded_source(batched, wire, state)
 
 
-def _derivatives(
+def _steps(
     batched: Batched,
     state: NetworkState,
     arriving: dict[str, Array],
     given: Array,
     key: PRNGKeyArray | None,
     wires: tuple[Wire, ...],
-    with_reset: bool,
-) -> dict[str, LocalDerivatives]:
-    found: dict[str, LocalDerivatives] = {}
-    for pop in batched.local:
+) -> dict[str, LocalStep]:
+    found: dict[str, LocalStep] = {}
+    for wire in wires:
+        pop = batched.net.population(wire.projection.post)
         names = [w.name for w in batched.onto(pop.name)]
-        if not {w.name for w in wires} & set(names):
-            continue
         neurons = state.populations[pop.name]
-        noise = noise_of(batched, key, state.step, pop, neurons[pop.model.voltage].shape)
-        current = given if pop.name == batched.source else None
-        found |= local_derivatives(
+        found[wire.name] = LocalStep(
             batched,
             pop,
+            wire.name,
             neurons,
             {n: state.projections[n] for n in names},
             {n: arriving[n] for n in names},
-            current,
-            noise,
-            reset=with_reset,
+            given if pop.name == batched.source else None,
+            noise_of(batched, key, state.step, pop, neurons[pop.model.voltage].shape),
         )
-    return {w.name: found[w.name] for w in wires}
+    return found
 
 
 def places_in_readout(batched: Batched, readout: Readout) -> dict[str, slice]:

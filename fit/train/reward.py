@@ -47,7 +47,6 @@ class RewardSTDP(OnlineRule):
     a_plus: float = 1.0
     a_minus: float = 1.0
     name: ClassVar[str] = "r_stdp"
-    derives: ClassVar[bool] = False
     models: ClassVar[tuple[str, ...]] = ("lif", "alif", "gif", "glif", "adex", "izhikevich", "qif", "exp_if")
 
     def __post_init__(self) -> None:
@@ -100,7 +99,7 @@ class RewardSTDP(OnlineRule):
             new[""] = (filtered, mean + filtered * now[:, None], ones, of_bias + ones * now)
             return new
 
-        total, mean, _, own = run_online(batched, readout, trials, key, wires, begin, visit, derives=False)
+        total, mean, _, own = run_online(batched, readout, trials, key, wires, begin, visit)
         answer = jax.random.categorical(jax.random.fold_in(key, 1), mean)
         right = jnp.equal(answer, jnp.asarray(trials.labels)).astype(dtype)
         advantage = (right - jnp.mean(right)) / n_trials
