@@ -54,7 +54,7 @@ def test_every_cell_gets_its_own_parameters(fits):
 @pytest.mark.parametrize(
     ("model", "loss", "level"),
     [
-        ("glif3", LOSS, None),
+        pytest.param("glif3", LOSS, None, marks=pytest.mark.slow),
         ("gif", ForcedLikelihood(), None),
         ("adex", VoltageError(), None),
         ("adex", VoltageError(), 1),

@@ -54,7 +54,7 @@ def test_a_constant_hazard_makes_exponential_reaction_times_and_censored_trials_
     for delay in (0.0, 40.0):
         kept = slice(1, None) if delay else slice(None)
         objective = objective_of(choice[kept], time[kept], non_decision_ms=delay)
-        loss = np.asarray(objective.loss(objective.predict(net, readout)))
+        loss = np.asarray(objective.loss(jax.jit(objective.predict)(net, readout)))
         before = np.array([0.0, 115.0 - delay, 495.0 - delay])[kept]  # decision time at the beginning of its step
         answered = np.log(0.5 * (1 - np.exp(-2 * rate * DT))) - 2 * rate * before
         censored = -2 * rate * np.array([500.0 - delay, 250.0 - delay])
@@ -103,6 +103,7 @@ def test_noisy_evidence_under_a_steep_bound_is_a_drift_diffusion():
     assert time == pytest.approx(a / drift * np.tanh(drift * a), rel=0.06)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_finite_differences(net):
     with jax.enable_x64(True):
         objective = objective_of([0, 1, 1, -1], [203.0, 123.0, 318.0, np.nan], (0.4, 1.5), np.array([0, 1, 1, 0]))

@@ -41,7 +41,7 @@ def made(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-@pytest.mark.parametrize("apart", [12, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("apart", [25, pytest.param(1, marks=pytest.mark.slow)])
 def test_wherever_the_disk_gets_full_the_run_ends_clearly_and_the_next_one_makes_up_for_it(
     pipeline, disk, tmp_path, apart
 ):

@@ -24,7 +24,7 @@ TASK = ObservedComparison(
 )
 
 
-@pytest.mark.parametrize("n_steps", [100, 700])
+@pytest.mark.parametrize("n_steps", [pytest.param(100, marks=pytest.mark.slow), 700])
 def test_compiled_and_plain_losses_are_those_of_numpy(n_steps):
     """Under jit, too: with 700 steps jaxlib 0.10.2 was out by several nats."""
     task = replace(TASK, delay_ms=float(n_steps - 90))
@@ -36,6 +36,7 @@ def test_compiled_and_plain_losses_are_those_of_numpy(n_steps):
     assert float(jax.jit(task_loss)(y, trials)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_chances_have_the_mean_loss_of_labels():
     trials = TASK.trials(jax.random.key(0), 3)
     y = jax.random.normal(jax.random.key(1), (TASK.n_steps, 3, 2))
@@ -50,7 +51,7 @@ def test_chances_have_the_mean_loss_of_labels():
 
 
 def test_chances_without_a_sum_of_1_are_refused():
-    trials = TASK.trials(jax.random.key(0), 4)
+    trials = jax.jit(lambda key: TASK.trials(key, 4))(jax.random.key(0))
     check_task(TASK, trials, 2)
     with pytest.raises(SettingError, match="sum of 1"):
         check_task(TASK, replace(trials, chances=trials.chances * 2.0), 2)

@@ -115,6 +115,7 @@ def test_steps_one_by_one_give_what_the_run_gives(small, tmp_path):
         np.testing.assert_allclose(state[name], after[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_parameters_are_arguments_with_names(small, tmp_path):
     model = small
     folder = export(model, tmp_path / "hlo", format="stablehlo", duration_ms=10.0)
