@@ -101,17 +101,18 @@ def scale_table(folders: Mapping[str, Path]) -> Table:
         )
     columns = (
         "",
-        "spikes on held-out steps, E and I",
-        "spontaneous Hz, E and I",
-        "evidence, accuracy",
+        "spikes (E, I)",
+        "alone, Hz (E, I)",
+        "evidence",
         "steps",
-        "choices, nats",
+        "choices (nats)",
         "95 % interval",
-        "contraction bias",
+        "bias",
     )
     caption = (
-        f"Every variant at every scale; choices are of held-out sessions, where the animal's bias is "
-        f"{bias['animal']['difference']:+.3f}"
+        "Every variant at every scale: spikes of its cells in held-out sweeps against the recorded ones, spontaneous "
+        "rates, accuracy on evidence after so many steps, likelihood and contraction bias of choices in held-out "
+        f"sessions, where the animal's bias is {bias['animal']['difference']:+.3f}"
     )
     return Table(caption, columns, rows, numeric=range(1, len(columns)), strong=(0,))
 

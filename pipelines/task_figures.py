@@ -29,7 +29,7 @@ def learning(history: pd.DataFrame, labels: Mapping[str, str], chance: float) ->
             )
     axes.set(xlabel="step", ylabel="accuracy on validation trials", ylim=(0, 1.02))
     plain_axes(axes)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
